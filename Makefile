@@ -9,7 +9,7 @@ INSTALL = systemd/install.sh
 export PREFIX DESTDIR PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests chaos bench bench-quick bench-large bench-peers profile screenshots schema docs \
+.PHONY: help demo test lint types tests chaos browser bench bench-quick bench-large bench-peers profile screenshots schema docs \
 	package package-test install install-service uninstall clean constraints
 
 help: ## List the targets
@@ -39,7 +39,7 @@ tests: $(VENV)/.installed-dev
 chaos: $(VENV)/.installed-dev ## Run the long form of the fault tests: 200 kills
 	GATEWAY_CHAOS=200 $(BIN)/pytest tests/process/test_chaos.py $(ARGS)
 
-bench: $(VENV)/.installed-dev ## Measure speed against a bare aiohttp handler and other programs (10 minutes, alone on two cores; needs wrk)
+bench: $(VENV)/.installed-dev ## Measure speed against a bare aiohttp handler and other programs (12 minutes, alone on two cores; needs wrk)
 	$(BIN)/python -m tests.benchmarks.run --json dist/bench.json $(ARGS)
 
 bench-quick: $(VENV)/.installed-dev ## Measure the same with less of everything (2 minutes)
@@ -61,8 +61,12 @@ bench-peers: ## Install the receivers that make bench measures beside the gatewa
 profile: $(VENV)/.installed-dev ## Show where the gateway's processor time goes, by folder and by library
 	$(BIN)/python -m tests.benchmarks.cpu_by_part $(ARGS)
 
-screenshots: $(VENV)/.installed-dev ## Draw every mail and Slack message into dist/screenshots/ (needs Chromium)
+browser: $(VENV)/.installed-dev ## Look at every page in a real Chromium in every way, also at those that make test leaves out
+	GATEWAY_BROWSER=1 $(BIN)/pytest tests/browser $(ARGS)
+
+screenshots: $(VENV)/.installed-dev ## Take pictures of every mail, Slack message and page into dist/screenshots/ (needs Chromium)
 	$(BIN)/python -m tests.screenshots.render
+	$(BIN)/python -m tests.screenshots.pages $(ARGS)
 
 schema: $(VENV)/.installed ## Generate gateway/config/gateway.schema.json from the structs and gateway.toml.example
 	$(BIN)/python -m gateway.config.schema gateway.toml.example

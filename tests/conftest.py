@@ -14,7 +14,7 @@ from hypothesis import settings
 from tests.fakes import FakeClock
 from tests.support.webhooks import PAYLOADS
 
-pytest_plugins = ["tests.leaks.plugin", "tests.support.small_disk", "tests.support.tracing"]
+pytest_plugins = ["tests.leaks.plugin", "tests.support.grouping", "tests.support.small_disk", "tests.support.tracing"]
 # A script that runs the tests in the background ignores these signals, and every process that a test starts would inherit that.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
@@ -23,6 +23,7 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHU
 WORKERS_PER_PROCESSOR, MOST_WORKERS = 3, 12
 """The workers of `pytest -n auto`: most tests of a real gateway wait more than they compute."""
 LONGEST_FIRST = (
+    "tests/browser",
     *("tests/process/test_chaos", "tests/process/test_re", "tests/process/test_hung", "tests/process", "tests/service"),
     *("tests/cli", "tests/sinks", "tests/store", "tests/engine"),
 )

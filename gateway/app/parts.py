@@ -82,7 +82,8 @@ from gateway.web.door.sessions import Sessions
 from gateway.web.door.sign_in import SignIn
 from gateway.web.pages.asking import Control
 from gateway.web.pages.live_streams import LiveStreams
-from gateway.web.pages.page_permits import PAGE_PERMITS
+from gateway.web.pages.page_files import PAGE_FILES
+from gateway.web.pages.page_table import page_permits
 from gateway.web.pages.site import Pages
 from gateway.web.server.listeners import Listeners
 from gateway.web.server.tls import Tls
@@ -284,31 +285,12 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     sessions = Sessions(new_id=clock.new_key, monotonic=clock.monotonic)
     authentication = Authentication(door_of(config), sessions)
-    requests = Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory)
-    pages = Pages(
-        Control(
-            browse=browse,
-            requests=requests,
-            self_report=self_report,
-            play=play,
-            webhook_urls=lambda: webhook_urls_of(running.config, readiness.addresses),
-            clock=clock,
-        ),
-        live=LiveStreams(changes=play.streams(lambda: audit.taken), stop=signals.stop, clock=clock),
-        trouble=lambda: store.trouble,
-    )
-    guard = AdminGuard(
-        authentication,
-        Permissions((*API_PERMITS, *PAGE_PERMITS)),
-        open_paths=pages.open_paths,
-        not_allowed=pages.not_allowed,
-    )
 
     rules_in_use = RulesInUse(inbox=inbox, store=store, clock=clock)
     # A reload goes through this list of parts, each with what it takes from the configuration. Anything else needs a restart.
     followers: list[Part] = [
         Follower(lambda new: (sources_of(new), access_of(new), new.server.max_body), ingress.use),
-        Follower(lambda new: (door_of(new),), guard.use),
+        Follower(lambda new: (door_of(new),), authentication.use),
         rules_in_use,
         Follower(lambda new: (new_names(running.config.sources, new.sources), (), watch_names_of(new)), metrics.expect),
         Follower(lambda new: (new.watches,), stalls.use),
@@ -338,6 +320,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
+    requests = Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory)
     api = Api(
         browse=browse,
         requests=requests,
@@ -350,8 +333,21 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         redecode=redecode,
         reconciler=reconciler,
     )
+    pages = Pages(
+        Control(
+            browse=browse,
+            requests=requests,
+            self_report=self_report,
+            play=play,
+            webhook_urls=lambda: webhook_urls_of(running.config, readiness.addresses),
+            clock=clock,
+        ),
+        live=LiveStreams(changes=play.streams(lambda: audit.taken), stop=signals.stop, clock=clock),
+        trouble=lambda: store.trouble,
+    )
+    permissions = Permissions((*API_PERMITS, *page_permits()))
     admin = Admin(
-        guard=guard,
+        guard=AdminGuard(authentication, permissions, not_allowed=pages.not_allowed, open_folder=PAGE_FILES),
         sign_in=SignIn(authentication, sessions, clock=clock, log=log, page=pages.login),
         api=api,
         pages=pages,

@@ -160,7 +160,9 @@ async def _show(text: str, every: bool, as_json: bool, config: Path | None, admi
         if known := [*arrival(message), *found_out]:
             out.print(printable(f"  {'; '.join(known)}"))
         for conflict in message["conflicts"]:
-            out.print(printable(f"  {conflict['time']}  a duplicate with another body: {conflict['body']}"))
+            out.print(
+                printable(f"  {conflict['time']}  a duplicate with another body: {conflict['body'] or '(not for your role)'}")
+            )
         if message["more_conflicts"]:
             out.print("  ... more duplicates with other bodies", style="dim")
         for delivery in message["deliveries"]:
@@ -177,7 +179,9 @@ async def _show(text: str, every: bool, as_json: bool, config: Path | None, admi
                     out.print(printable(f"      answered: {attempt['answer']}"), style="dim")
         for act in message["acts"]:
             out.print(printable(f"  {said_of_act(act)}"))
-        for line in str(message["body"]).removesuffix("\n").replace("\r\n", "\n").split("\n"):
+        if message["body"] is None:
+            out.print("  the body is not for your role: the role read sees it", style="dim")
+        for line in str(message["body"] or "").removesuffix("\n").replace("\r\n", "\n").split("\n"):
             out.print(printable(f"  {line}", also="\t"), style="dim")
     return 0
 

@@ -28,6 +28,8 @@ from gateway.host.environment import Environment
 if TYPE_CHECKING:
     import aiohttp  # imported where it is used, so that `--help` need not wait for it
 
+TOKEN_VARIABLE = "GATEWAY_ADMIN_TOKEN"
+"""The variable with the token of the person who runs commands. It is sent in place of `[admin] token`."""
 _SECONDS = 60.0
 """Seconds to wait for an answer."""
 _DIAL_SECONDS = 2.0
@@ -98,6 +100,8 @@ class Client:
             raise Unreachable(f"{self._address} is the listener for webhooks: use the address of [admin] listen")
         if response.status == 401 and self._tokenless is not None:
             raise UsageError(f"the gateway asks for its token, unless you are root or its user: {self._tokenless}")
+        if response.status == 401:
+            raise UsageError(f"the gateway asks for the token of one of its users: put yours into ${TOKEN_VARIABLE}")
         if response.status != 200:
             raise RequestRefused(answer, response.status)
         return answer
@@ -130,7 +134,9 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
     except ValueError as error:
         raise UsageError(f"{'--admin' if admin else '[admin] listen'}: {error}") from None
     headers, tokenless = {}, None
-    if settings.token is not None:
+    if (own := environment.get(TOKEN_VARIABLE)) is not None:
+        headers["authorization"] = f"Bearer {own}"
+    elif settings.token is not None:
         try:
             headers["authorization"] = f"Bearer {environment.secret(settings.token, base).reveal()}"
         except ValueError as error:
@@ -196,6 +202,8 @@ async def stored_event(text: str, config: Path | None, admin: str | None) -> tup
         found = (await client.get(f"/api/messages/{segment(text)}"))["messages"]
     if not found:
         raise UsageError(f'no message has the id "{text}"')
+    if found[0]["body"] is None:
+        raise UsageError(f"the body of {text} is not for your role: the role read sees it")
     return str(found[0]["body"]).encode(), facts_in(found[0].get("facts"))
 
 

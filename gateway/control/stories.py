@@ -24,7 +24,7 @@ from gateway.core.request_documents import (
 )
 from gateway.core.routing import GATEWAY, RECONCILE, Decision
 from gateway.core.rules_then import RulesThen
-from gateway.core.why_not import WhyNot, quotes_body, reason_of
+from gateway.core.why_not import WhyNot, reason_of
 from gateway.delivery.lane import Lane
 from gateway.store.requests import Tracing
 
@@ -43,8 +43,6 @@ class RouteReason(Struct, frozen=True):
     reason: str
     """The words of `why`."""
     why: WhyNot | None
-    quotes_body: bool = False
-    """The reason has a value of the body that the ledger does not show."""
 
 
 class RulesAnswer(Struct, frozen=True):
@@ -210,7 +208,7 @@ def _answers(
     asked = {name for names in failing.values() for name in names[:_MOST_REASONS]}
     traces = {trace.name: trace for trace in rules.router.explain(event, source, facts, only=asked)} if asked else {}
     reasons = {
-        name: RouteReason(name, rules.places.get(name, ""), "" if why is None else why.text, why, quotes_body(traces[name]))
+        name: RouteReason(name, rules.places.get(name, ""), "" if why is None else why.text, why)
         for name, why in ((name, reason_of(trace, judged=facts is not None)) for name, trace in traces.items())
     }
     answers = {}

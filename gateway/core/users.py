@@ -67,7 +67,11 @@ class Visitor(Struct, frozen=True):
 
     @property
     def sees_bodies(self) -> bool:
-        return self.role.includes(Role.READ)
+        return self.may(Role.READ)
+
+    def may(self, role: Role) -> bool:
+        """Return True if the visitor may do what a role is needed for."""
+        return self.role.includes(role)
 
     def acting(self, claimed: str | None = None) -> Actor:
         """Return the actor of an act of this visitor.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.core.fact_fields import FACT_FIELDS
 from gateway.core.routing import DERIVED_FIELDS, Trace
@@ -17,9 +17,10 @@ _OF_THE_LEDGER = frozenset(
 )
 """Fields whose values the ledger shows as well."""
 
-NotBecause = Literal["final", "fallback", "unless", "differs", "without_facts"]
+NotBecause = Literal["final", "fallback", "unless", "differs", "without_facts", "other", "unless_so"]
 """The kinds of reasons: a final route came before it; a route applied, and this one is a fallback; its `unless` matches; a
-condition failed; or a condition on a fact failed because the event has no facts."""
+condition failed; a condition on a fact failed because the event has no facts; a condition failed whose actual value is not shown;
+or its `unless` matches values that are not shown."""
 
 
 class WhyNot(Struct, frozen=True):
@@ -42,10 +43,27 @@ class WhyNot(Struct, frozen=True):
                 return f'fallback: "{self.about}" matched'
             case "unless":
                 return f"unless: {self.expected} matches: {self.actual}"
+            case "unless_so":
+                return f"unless: {self.expected} matches"
             case "without_facts":
                 return f"{self.about}: expected {self.expected}, is absent, because this event has no facts"
+            case "other":
+                return f"{self.about}: expected {self.expected}, is something else"
             case "differs":
                 return f"{self.about}: expected {self.expected}, is {'absent' if self.actual is None else self.actual}"
+
+    @property
+    def quotes_body(self) -> bool:
+        """True if the actual value may be one that only the body has, and the ledger does not show."""
+        if self.kind == "unless":
+            return True
+        # The ledger shows no table and no list: `event_type` may be one, with anything in it.
+        plain = self.about in FACT_FIELDS or not (self.actual or "").startswith(("{", "["))
+        return self.actual is not None and not (self.about in _OF_THE_LEDGER and plain)
+
+    def without_value(self) -> WhyNot:
+        """Return the reason without the actual value."""
+        return structs.replace(self, kind="unless_so" if self.kind == "unless" else "other", actual=None)
 
 
 def reason_of(trace: Trace, *, judged: bool) -> WhyNot | None:
@@ -74,19 +92,6 @@ def why_not(trace: Trace, *, judged: bool) -> str:
     """Return the same in words; "" if the route applied."""
     reason = reason_of(trace, judged=judged)
     return "" if reason is None else reason.text
-
-
-def quotes_body(trace: Trace) -> bool:
-    """Return True if the reason of `why_not` has a value of the body that the ledger does not show."""
-    if trace.failed is None or trace.keys[0] in ("final", "fallback"):
-        return False
-    values = trace.failed.actual if trace.keys[0] == "unless" else {trace.failed.path: trace.failed.actual}
-    return not all(path in _OF_THE_LEDGER and _is_plain(value) for path, value in values.items())
-
-
-def _is_plain(value: Any) -> bool:
-    """Return True if a value is none that holds others: `event_type` may be a table, whose fields no ledger shows."""
-    return value is None or isinstance(value, (str, bool, int))
 
 
 def _shown(value: Any) -> str:

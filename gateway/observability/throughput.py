@@ -60,12 +60,14 @@ class Throughput:
         return received, refused, delivered
 
     def by_minute(self) -> ByMinute:
-        """Return what came and went in each minute of the last hour that has been watched, the present one last."""
-        now = self._read()
-        edges = [now]
-        while len(edges) <= _MINUTES and (earlier := self._before(edges[-1].at - _MINUTE)).at < edges[-1].at:
-            edges.append(earlier)
-        edges.reverse()
+        """Return what came and went in each whole minute of the last hour that has been watched.
+
+        Minutes begin with those of the clock, so that the answer stays the same until the next one is over.
+        """
+        end = self._clock.monotonic() // _MINUTE * _MINUTE
+        begun = self._readings[0].at
+        instants = [end - minutes * _MINUTE for minutes in range(_MINUTES, -1, -1)]
+        edges = [self._before(instant) for instant in instants if instant >= begun]
         names = ("received", "refused", "delivered")
         return ByMinute(*(tuple(_rate(*pair, name) for pair in pairwise(edges)) for name in names))
 

@@ -47,14 +47,49 @@ class Size(Struct, frozen=True, kw_only=True):
     """Seconds of load at 1,000 events a second."""
     remembered: int
     """Events after which memory is measured; 0: it is not."""
+    page_steps: int
+    """A tenth of the messages in the store of which pages are asked for."""
+    page_seconds: int
+    """Seconds of load beside which they are."""
 
 
 SIZES = {
     "full": Size(
-        seconds=2, rounds=4, events=4000, runs=3, drained=100_000, waiting=1_000_000, paced_seconds=10, remembered=1_000_000
+        seconds=2,
+        rounds=4,
+        events=4000,
+        runs=3,
+        drained=100_000,
+        waiting=1_000_000,
+        paced_seconds=10,
+        remembered=1_000_000,
+        page_steps=100_000,
+        page_seconds=30,
     ),
-    "quick": Size(seconds=1, rounds=2, events=1500, runs=1, drained=15_000, waiting=100_000, paced_seconds=4, remembered=0),
-    "tiny": Size(seconds=1, rounds=1, events=200, runs=1, drained=300, waiting=3000, paced_seconds=1, remembered=4000),
+    "quick": Size(
+        seconds=1,
+        rounds=2,
+        events=1500,
+        runs=1,
+        drained=15_000,
+        waiting=100_000,
+        paced_seconds=4,
+        remembered=0,
+        page_steps=10_000,
+        page_seconds=8,
+    ),
+    "tiny": Size(
+        seconds=1,
+        rounds=1,
+        events=200,
+        runs=1,
+        drained=300,
+        waiting=3000,
+        paced_seconds=1,
+        remembered=4000,
+        page_steps=200,
+        page_seconds=3,
+    ),
 }
 """`tiny` shows that the harness works. Its figures say nothing."""
 

@@ -64,6 +64,12 @@ class MeasuredGateway(Running):
         return address[1]
 
     @property
+    def admin_address(self) -> tuple[str, int]:
+        address = self.addresses["admin"]
+        assert isinstance(address, tuple)
+        return address
+
+    @property
     def cpu(self) -> float:
         """Seconds of processor time since its start."""
         return cpu_seconds(self.pid)
@@ -114,9 +120,7 @@ class MeasuredGateway(Running):
         self.process.send_signal(number)
 
     def _ask(self, method: str, path: str) -> bytes:
-        address = self.addresses["admin"]
-        assert isinstance(address, tuple)
-        connection = http.client.HTTPConnection(*address, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(*self.admin_address, timeout=PATIENCE)
         try:
             body = json.dumps({"actor": "benchmark"}) if method == "POST" else None
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})

@@ -14,7 +14,13 @@ from gateway.core.users import Role
 from gateway.host.environment import Environment
 from tests.support.webhooks import SECRET
 
-VARIABLES = {"S": SECRET, "ADMIN": "a-token-of-admin-4711", "SUZUKI": "a-token-of-suzuki-4711", "SHORT": "tiger-4711", "WIDE": "虎の巻の鍵は四七一一番地にある"}
+VARIABLES = {
+    "S": SECRET,
+    "ADMIN": "a-token-of-admin-4711",
+    "SUZUKI": "a-token-of-suzuki-4711",
+    "SHORT": "tiger-4711",
+    "WIDE": "虎の巻の鍵は四七一一番地にある",
+}
 SUZUKI = '[admin.users.suzuki]\ntoken = { env = "SUZUKI" }\nrole = "support"\n'
 
 

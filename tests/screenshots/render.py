@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,11 +15,11 @@ from html import escape
 from pathlib import Path
 
 from tests.screenshots.drawing import STYLE, draw
+from tests.support import chromium
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "sinks" / "golden"
 FOLDER = ROOT / "dist" / "screenshots"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SCHEMES = {"dark": 0, "light": 1}
 """The values of Blink's setting `preferredColorScheme`."""
 COLUMNS = 4
@@ -73,9 +72,9 @@ def photograph(browser: str, page: Path, picture: Path, size: tuple[int, int], s
 
 
 def main() -> int:
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    browser = chromium.program()
     if browser is None:
-        print(f"screenshots: skipped, because none of {', '.join(BROWSERS)} is installed; on Debian, apt install chromium")
+        print(f"screenshots: skipped: {chromium.MISSING}")
         return 0
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="screenshots") as name:

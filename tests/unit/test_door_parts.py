@@ -1,19 +1,16 @@
-"""Small parts of the door that need no server: sessions, failed logins, the language of the page, and headers of pages."""
+"""Small parts of the door that need no server: sessions, failed logins, and the headers of pages."""
 
 from __future__ import annotations
 
 from itertools import count
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway.core.secrets import Secret
 from gateway.core.users import Role, User
 from gateway.web.door.failed_logins import FailedLogins
-from gateway.web.door.login_page import language_of
-from gateway.web.door.page_headers import page_headers
 from gateway.web.door.sessions import SESSION_SECONDS, Sessions
+from gateway.web.pages.page_headers import PAGE_HEADERS
 from tests.fakes import FakeClock
 
 ANN = User("ann", Role.READ, Secret("token-of-ann-4711"))
@@ -101,30 +98,9 @@ def test_the_addresses_that_are_remembered_are_bounded() -> None:
     assert len(failed) == 4096
 
 
-@pytest.mark.parametrize(
-    ("header", "language"),
-    [
-        ("", "en"),
-        ("ja", "ja"),
-        ("ja-JP,ja;q=0.9,en;q=0.8", "ja"),
-        ("en-US,en;q=0.9,ja;q=0.8", "en"),
-        ("fr, ja;q=0.5, en;q=0.4", "ja"),
-        ("fr", "en"),
-        ("en;q=0, ja;q=x", "en"),
-        ("ja;q=0", "en"),
-    ],
-)
-def test_the_page_speaks_the_language_that_the_browser_prefers(header: str, language: str) -> None:
-    assert language_of(header) == language
-
-
-@given(st.text())
-def test_any_header_leads_to_one_of_the_two_languages(header: str) -> None:
-    assert language_of(header) in ("en", "ja")
-
-
 def test_a_page_has_the_headers_of_the_design() -> None:
-    assert dict(page_headers()) == {
+    assert dict(PAGE_HEADERS) == {
+        "Server": "legitmark-gateway",
         "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
         "Referrer-Policy": "no-referrer",

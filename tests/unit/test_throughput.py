@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.core.attention import Flow
 from gateway.observability.metrics import Metrics
-from gateway.observability.throughput import Throughput
+from gateway.observability.throughput import ByMinute, Throughput
 from tests.fakes import FakeClock
 
 
@@ -40,3 +40,19 @@ def test_an_hour_of_readings_is_kept_and_no_more(clock: FakeClock) -> None:
     assert throughput.readings == 61, "one every ten seconds"
     pass_time(clock, throughput, 5 * 3600)
     assert throughput.readings == 361
+
+
+def test_a_curve_has_each_whole_minute_of_the_last_hour(clock: FakeClock) -> None:
+    metrics = Metrics()
+    throughput = Throughput(metrics.totals, clock)
+    assert throughput.by_minute() == ByMinute((), (), ())
+    for number in range(1, 4):
+        for _ in range(number):
+            metrics.message("legitmark", "state_change", "accepted", 0.001)
+        metrics.rejection("legitmark", "bad_signature")
+        pass_time(clock, throughput, 60)
+    assert throughput.by_minute() == ByMinute((1.0, 2.0, 3.0), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    pass_time(clock, throughput, 59)
+    assert throughput.by_minute().received == (1.0, 2.0, 3.0), "a minute that is not over changes nothing"
+    pass_time(clock, throughput, 2 * 3600)
+    assert throughput.by_minute().received == (0.0,) * 59, "an hour is kept, and it began within a minute"

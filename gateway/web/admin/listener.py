@@ -16,8 +16,8 @@ from gateway.observability.metrics import Metrics
 from gateway.web.admin import inputs
 from gateway.web.admin.api import Api
 from gateway.web.admin.scrape import scraped
+from gateway.web.door.answer_headers import add_headers
 from gateway.web.door.guard import AdminGuard
-from gateway.web.door.page_headers import add_headers
 from gateway.web.door.sign_in import SignIn
 from gateway.web.pages.site import Pages
 from gateway.web.play.pasted_secrets import PastedSecrets
@@ -76,7 +76,8 @@ class Admin:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._guard.is_open(request):
-            return self._guard.opens(request) or self._pages.file(request) or await self._sign_in.handle(request)
+            refusal = self._guard.opens(request)
+            return refusal or self._pages.file(request) or await self._sign_in.handle(request) or self._nowhere()
         visitor = self._guard.admit(request)
         if isinstance(visitor, web.Response):
             return visitor
@@ -88,11 +89,7 @@ class Admin:
             return await self._reloaded(request, visitor)
         probe = self._probes.get(request.path)
         if probe is None:
-            answer = await self._pasted.handle(request) or await self._pages.handle(request, visitor)
-            if answer is not None:
-                return answer
-            known = ", ".join(self._probes)
-            return json_response(404, {"error": "not_found", "detail": f"there is no such page; known: {known}"})
+            return await self._pasted.handle(request) or await self._pages.handle(request, visitor) or self._nowhere()
         if request.method not in ("GET", "HEAD"):
             return json_response(405, {"error": "method_not_allowed", "detail": "GET"}, {"Allow": "GET, HEAD"})
         try:
@@ -100,6 +97,10 @@ class Admin:
         except inputs.MISTAKES as error:
             return inputs.refusal(error)
         return await probe()
+
+    def _nowhere(self) -> web.Response:
+        known = ", ".join(self._probes)
+        return json_response(404, {"error": "not_found", "detail": f"there is no such page; known: {known}"})
 
     async def _healthy(self) -> web.Response:
         return json_response(200, {"status": "healthy"})

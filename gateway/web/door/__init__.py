@@ -7,9 +7,9 @@ guard            looks at each request first, and puts the following together
 door_settings    the users, proxies and hosts of the configuration
 callers          the other end of a request: its address, and whether it came by a proxy
 sign_in          `/login` and `/logout`
-  login_page       the content of the page
+  login_view       what its page shows
   sessions         who is signed in
   failed_logins    how often an address may try
 discretion       facts as users without the right to bodies may see them
-page_headers     the headers of every page, and of every other answer
+answer_headers   the headers of every answer
 """

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from gateway.control.browse import ShownStory
-from gateway.control.stories import ExplainedEvent, ExplainedStory, NotTold, RulesAnswer
+from gateway.control.stories import ExplainedEvent, ExplainedStory, NotTold, RouteReason, RulesAnswer
 from gateway.core.documents import AttemptFacts
 from gateway.core.request_documents import TracedDelivery
 from gateway.core.users import Visitor
-
-_NOT_SHOWN = "depends on the body, which the role support does not see"
 
 
 def story_for(visitor: Visitor, shown: ShownStory) -> ShownStory:
@@ -61,5 +59,11 @@ def _not_told(missing: NotTold) -> NotTold:
 
 
 def _answer(answer: RulesAnswer) -> RulesAnswer:
-    reasons = tuple(structs.replace(one, reason=_NOT_SHOWN, why=None) if one.quotes_body else one for one in answer.reasons)
-    return structs.replace(answer, reasons=reasons)
+    return structs.replace(answer, reasons=tuple(map(_reason, answer.reasons)))
+
+
+def _reason(reason: RouteReason) -> RouteReason:
+    if reason.why is None or not reason.why.quotes_body:
+        return reason
+    why = reason.why.without_value()
+    return structs.replace(reason, reason=why.text, why=why)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from urllib.parse import quote
 
 from aiohttp import web
@@ -10,7 +10,6 @@ from aiohttp import web
 from gateway.core.users import Role, Visitor
 from gateway.web.door.authentication import Authentication, BadUserHeader
 from gateway.web.door.callers import scheme_of
-from gateway.web.door.door_settings import DoorSettings
 from gateway.web.door.permissions import Permissions
 from gateway.web.door.same_origin import SAFE_METHODS, strange_host, strange_origin, unsafe
 from gateway.web.responses import json_response
@@ -28,22 +27,18 @@ class AdminGuard:
         authentication: Authentication,
         permissions: Permissions,
         *,
-        open_paths: Collection[str] = (),
-        not_allowed: Callable[[web.BaseRequest, Visitor, Role], web.Response] | None = None,
+        not_allowed: Callable[[web.BaseRequest, Visitor, Role], web.Response],
+        open_folder: str,
     ) -> None:
         """
         Args:
-            open_paths: paths that everybody may GET, beside the page to sign in: what that page consists of.
-            not_allowed: answers a browser whose user lacks the role that a page needs; None answers it like a program.
+            not_allowed: makes the page for a person whose role is not enough.
+            open_folder: the beginning of the paths that everybody may GET, because the page to sign in consists of them.
         """
         self._authentication = authentication
         self._permissions = permissions
-        self._open_paths = open_paths
         self._not_allowed = not_allowed
-
-    def use(self, settings: DoorSettings) -> None:
-        """Know other users, proxies and hosts from now on."""
-        self._authentication.use(settings)
+        self._open_folder = open_folder
 
     def admit(self, request: web.BaseRequest) -> Visitor | web.Response:
         """Return who a request is from, if they may make it; otherwise the answer that refuses it."""
@@ -58,8 +53,8 @@ class AdminGuard:
         if (why := unsafe(request, self.scheme(request))) is not None:
             return _forbidden(f"this request may not change anything: {why}")
         least = self._permissions.least(request)
-        if not visitor.role.includes(least):
-            if self._not_allowed is not None and _asks_for_a_page(request):
+        if not visitor.may(least):
+            if _asks_for_a_page(request):
                 return self._not_allowed(request, visitor, least)
             return _forbidden(f"this needs the role {least}, and {visitor.name} has the role {visitor.role}")
         return visitor
@@ -76,7 +71,7 @@ class AdminGuard:
 
     def is_open(self, request: web.BaseRequest) -> bool:
         """Return True if everybody may make a request: to sign in, to sign out, and for what that page consists of."""
-        return request.path in (LOGIN, LOGOUT) or (request.method in SAFE_METHODS and request.path in self._open_paths)
+        return request.path in (LOGIN, LOGOUT) or (request.method in SAFE_METHODS and request.path.startswith(self._open_folder))
 
     def _strange(self, request: web.BaseRequest, visitor: Visitor | None) -> str | None:
         """Return why a request is a stranger's, whatever user it is from; None if it is not."""

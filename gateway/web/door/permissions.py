@@ -1,6 +1,7 @@
 """The least role of each request to the admin listener, as a table: the only place that decides what a role may see and do.
 
-What is not in the table needs `operate`, so that a request that somebody forgot here is refused to everybody else.
+A request that is not in the table and may change something needs `operate`, and so does one for programs: what somebody forgot
+here is refused to all others. Other paths are those of no page, so that everybody may hear that.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Permit(Struct, frozen=True):
     """The least role if the request has a parameter, whatever its value."""
 
 
+_FOR_PROGRAMS = ("-", "api", "metrics")
 _SUPPORT, _READ, _OPERATE = Role.SUPPORT, Role.READ, Role.OPERATE
 
 API_PERMITS = (
@@ -78,7 +80,7 @@ class Permissions:
             if all(part in ("*", found) for part, found in zip(pattern, path, strict=True)):
                 needed = [permit.role, *(role for name, role in permit.with_parameter.items() if name in request.query)]
                 return next(role for role in reversed(Role) if role in needed)
-        return Role.OPERATE
+        return Role.SUPPORT if method == "GET" and path[0] not in _FOR_PROGRAMS else Role.OPERATE
 
 
 def segments(request: web.BaseRequest) -> list[str]:

@@ -18,7 +18,7 @@ from gateway.web.door.authentication import Authentication, BadUserHeader
 from gateway.web.door.callers import client_of, scheme_of
 from gateway.web.door.failed_logins import FailedLogins
 from gateway.web.door.guard import LOGIN, LOGOUT
-from gateway.web.door.login_page import LoginView, Problem, language_of
+from gateway.web.door.login_view import LoginProblem, LoginView
 from gateway.web.door.same_origin import SAFE_METHODS
 from gateway.web.door.sessions import SESSION_SECONDS, Sessions
 from gateway.web.responses import json_response
@@ -39,9 +39,9 @@ class SignIn:
         *,
         clock: Clock,
         log: Log,
-        page: Callable[[LoginView], str],
+        page: Callable[[web.BaseRequest, int, LoginView], web.Response],
     ) -> None:
-        """`page` returns the HTML of the page."""
+        """`page` draws the page, with a status."""
         self._authentication = authentication
         self._sessions = sessions
         self._failed = FailedLogins(clock.monotonic)
@@ -49,8 +49,10 @@ class SignIn:
         self._log = log
         self._page = page
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
-        """Answer a request to `/login` or `/logout`. Its origin has been looked at."""
+    async def handle(self, request: web.BaseRequest) -> web.Response | None:
+        """Answer a request to `/login` or `/logout`, whose origin has been looked at; None for another path."""
+        if request.path not in (LOGIN, LOGOUT):
+            return None
         try:
             if request.path == LOGOUT:
                 return self._out(request) if request.method == "POST" else _only("POST")
@@ -71,8 +73,8 @@ class SignIn:
         return self._answer(request, 200, wanted, try_again=again)
 
     async def _sign_in(self, request: web.BaseRequest) -> web.Response:
-        inputs.query(request)
-        form = await inputs.form(request, "token", "next", "lang")
+        inputs.query(request, "lang")
+        form = await inputs.form(request, "token", "next")
         wanted, token = _local(form.get("next", "/")), form.get("token", "")
         address = client_of(request, self._authentication.settings.proxies)
         if (wait := self._failed.begin(address)) > 0:
@@ -116,20 +118,17 @@ class SignIn:
         request: web.BaseRequest,
         status: int,
         wanted: str,
-        problem: Problem | None = None,
+        problem: LoginProblem | None = None,
         *,
         wait_seconds: int = 0,
         try_again: str | None = None,
     ) -> web.Response:
-        view = LoginView(
-            language=language_of(request.headers.get("Accept-Language", "")),
-            next=wanted,
-            problem=problem if self._authentication.has_tokens else "no_tokens",
-            wait_seconds=wait_seconds,
-            try_again=try_again,
-        )
-        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-        return web.Response(status=status, text=self._page(view), content_type="text/html", headers=headers)
+        shown = problem if self._authentication.has_tokens else "no_tokens"
+        view = LoginView(next=wanted, problem=shown, wait_seconds=wait_seconds, try_again=try_again)
+        answer = self._page(request, status, view)
+        if status == 401:
+            answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
 
 
 def _local(text: str) -> str:

@@ -8,7 +8,6 @@ page_table       every page, as data
 page             what a page is
 views            the question behind each page
 asking           what a request asks for, in which language
-page_permits     the least role of each page, for the door
 
 drawing          the templates, and the functions that they may call
 catalogue        the texts of each language
@@ -21,4 +20,5 @@ shown_text       texts of strangers, with nothing hidden
 
 live_streams     tells open pages that something has changed
 page_files       the style sheet and the script
+page_headers     what a browser may load, run and keep
 """

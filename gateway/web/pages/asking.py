@@ -12,7 +12,6 @@ from gateway.control.status import SelfReport
 from gateway.control.stories import Requests
 from gateway.core.users import Visitor
 from gateway.host.clock import Clock
-from gateway.web.door.login_page import language_of as preferred
 from gateway.web.pages.catalogue import LOCALES, Locale
 from gateway.web.pages.hyperlinks import TWIN, url
 from gateway.web.play.play_asked import PlayAsked
@@ -21,6 +20,7 @@ LANGUAGE = "lang"
 """The parameter that every page takes."""
 _LONGEST = 1000
 """Characters of a parameter."""
+_MOST_LANGUAGES = 20
 
 
 class Control(Struct, frozen=True):
@@ -111,9 +111,28 @@ def parameters(request: web.BaseRequest, known: Sequence[str]) -> dict[str, str]
 
 
 def language_of(request: web.BaseRequest) -> tuple[Locale, bool]:
-    """Return the language of a page, and whether the URL chose it. Otherwise the settings of the browser count."""
+    """Return the language of a page, and whether the URL chose it. Otherwise the browser's settings count.
+
+    `Accept-Language`: RFC 9110, section 12.5.4. English, if it asks for none of ours.
+    """
     chosen = request.query.get(LANGUAGE)
     for locale in LOCALES:
         if chosen == locale:
             return locale, True
-    return preferred(request.headers.get("Accept-Language", "")), False
+    wanted: list[tuple[float, Locale]] = []
+    for part in request.headers.get("Accept-Language", "").split(",")[:_MOST_LANGUAGES]:
+        tag, _, weight = part.partition(";")
+        primary = tag.strip().lower().partition("-")[0]
+        wanted += [(_weight(weight), locale) for locale in LOCALES if locale == primary]
+    best = max(wanted, key=lambda one: one[0], default=None)
+    return (best[1], False) if best is not None and best[0] > 0 else ("en", False)
+
+
+def _weight(text: str) -> float:
+    name, _, value = text.strip().partition("=")
+    if name.strip().lower() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0

@@ -42,7 +42,7 @@ class Catalogue:
         found = self.texts[key]
         if not isinstance(found, str):
             found = found[0] if values["n"] == 1 else found[1]
-        return filled(found, {name: _shown(value) for name, value in values.items()})
+        return filled(found, {name: _shown(value) for name, value in values.items()}) if values else found
 
 
 @lru_cache

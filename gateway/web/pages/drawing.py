@@ -33,6 +33,8 @@ class Drawing:
         with_elements(key, **elements)
                                     a text with elements in the place of all of them
         link(*segments, **query)    the URL of a page whose path has these segments
+        page_url(page, *segments, **query)
+                                    the same; none if the table has no page of this name
         link_to(path)               the URL of a page by its whole path
         look_at(thing)              the URL of the page about what needs a person, or about a sink; none if there is no such page
         file(name)                  the URL of a style sheet or script
@@ -74,6 +76,7 @@ class Drawing:
                 "with_element": self._with_element,
                 "with_elements": self._with_elements,
                 "link": self._link,
+                "page_url": lambda page, *segments, **query: self._link(*segments, **query) if page in pages else None,
                 "link_to": lambda path: url(path, self._kept),
                 "look_at": self._look_at,
                 "file": page_files.url,

@@ -11,9 +11,8 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import SERVER
 from gateway.host.clock import Clock
-from gateway.web.door.page_headers import ANSWER_HEADERS
+from gateway.web.pages.page_headers import PAGE_HEADERS
 from gateway.web.responses import json_response
 
 LIVE_PATH: Final = "/live"
@@ -25,12 +24,6 @@ _STEP_SECONDS = 1.0
 """Seconds between two looks, and so between two events: whatever changed meanwhile is one event."""
 _PATIENCE_SECONDS = 15.0
 """Seconds in which a browser has to take an event."""
-_HEADERS = {
-    **ANSWER_HEADERS,
-    "Server": SERVER,
-    "Content-Type": "text/event-stream",
-    "X-Accel-Buffering": "no",  # nginx would collect the events
-}
 _BEGINNING = b"retry: 3000\nevent: live\ndata: 1\n\n"
 _CHANGED = b"event: changed\ndata: 1\n\n"
 _HEARTBEAT = b"event: beat\ndata: 1\n\n"  # an event, since a script does not see comments
@@ -66,8 +59,8 @@ class LiveStreams:
         """Stream until the browser goes, or the gateway stops. 503 if `MOST_STREAMS` are open."""
         if self._open >= MOST_STREAMS:
             detail = f"{MOST_STREAMS} pages are live already; this one shows what was when it was loaded"
-            return json_response(503, {"error": "overloaded", "detail": detail}, {"Retry-After": "60"})
-        response = web.StreamResponse(headers=_HEADERS)
+            return json_response(503, {"error": "overloaded", "detail": detail}, {**PAGE_HEADERS, "Retry-After": "60"})
+        response = web.StreamResponse(headers={**PAGE_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         response.force_close()
         self._open += 1
         try:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from importlib.resources import files
 
 from aiohttp import web
 from msgspec import Struct
 
-from gateway import SERVER
+from gateway.web.pages.page_headers import FILE_HEADERS
 
-_HEADERS = {"Server": SERVER, "Cache-Control": "private, max-age=31536000, immutable"}
-"""A browser may keep a file, because its URL changes with its content (RFC 8246)."""
+PAGE_FILES = "/assets/"
+"""The folder of their URLs."""
 _TYPES = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
@@ -29,7 +28,7 @@ class _File(Struct, frozen=True):
 class PageFiles:
     """The files that pages name in their heads."""
 
-    def __init__(self, folder: str = "/assets/") -> None:
+    def __init__(self, folder: str = PAGE_FILES) -> None:
         """`folder` is the beginning of the URLs of all files."""
         self._files: dict[str, _File] = {}
         self._urls: dict[str, str] = {}
@@ -43,16 +42,11 @@ class PageFiles:
         """Return the URL of a file."""
         return self._urls[name]
 
-    @property
-    def paths(self) -> Collection[str]:
-        """The paths of all files."""
-        return self._files.keys()
-
     def answer(self, request: web.BaseRequest) -> web.Response | None:
         """Answer a request for a file; None if the path is that of no file. An older version is not there any more."""
         if (found := self._files.get(request.path)) is None:
             return None
-        headers = {**_HEADERS, "ETag": found.etag, "Content-Type": found.content_type}
+        headers = {**FILE_HEADERS, "ETag": found.etag, "Content-Type": found.content_type}
         if request.headers.get("If-None-Match") == found.etag:
             return web.Response(status=304, headers=headers)
         return web.Response(body=found.body, headers=headers)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-from gateway.web.pages.live_streams import PLAY_LIVE_PATH
+from gateway.core.users import Role
+from gateway.web.door.permissions import Permit
+from gateway.web.pages.live_streams import LIVE_PATH, PLAY_LIVE_PATH
 from gateway.web.pages.page import Page
 from gateway.web.pages.views.find_page import find
 from gateway.web.pages.views.overview_page import overview
 from gateway.web.pages.views.play_page import caught, play
 from gateway.web.pages.views.request_list_page import request_list
 from gateway.web.pages.views.request_page import request_story
+from gateway.web.play.pasted_secrets import SECRET_PATH
 
 PAGES: Final[tuple[Page, ...]] = (
     Page(name="overview", path="/", view=overview, template="overview.html", in_navigation=True),
@@ -41,6 +45,15 @@ PAGES: Final[tuple[Page, ...]] = (
     ),
     Page(name="caught", path="/play/{number}", view=caught, template="caught.html", live_path=PLAY_LIVE_PATH),
 )
+
+
+def page_permits() -> Iterator[Permit]:
+    """Yield the least role of each page and of its twin, as the door looks them up."""
+    yield from (Permit("GET", path, Role.SUPPORT) for path in (LIVE_PATH, PLAY_LIVE_PATH))
+    yield Permit("POST", SECRET_PATH, Role.READ)  # it changes nothing but what the page says of signatures
+    for page in PAGES:
+        for path in (page.path, page.twin):
+            yield Permit("GET", "/".join("*" if part.startswith("{") else part for part in path.split("/")), page.role)
 
 
 def page_at(path: str) -> tuple[Page, tuple[str, ...]] | None:

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from gateway.core.users import ADMIN, Role, Visitor
 from gateway.host.clock import Clock
 from gateway.web.admin import inputs
-from gateway.web.door.page_headers import add_headers
+from gateway.web.door.answer_headers import add_headers
 from gateway.web.door.same_origin import strange_host, strange_origin, unsafe
 from gateway.web.pages.asking import Asked, Mistake, NotThere, language_of, parameters
 from gateway.web.pages.catalogue import Locale

@@ -49,7 +49,7 @@ RATE: Final = 200.0
 _LONGEST: Final = 600.0
 _SECONDS_AT_ONCE: Final = 5
 """Seconds of ingest that are signed and sent in one go."""
-_TOML: Final = """
+TOML: Final = """
 [store]
 retention = "3650d"
 
@@ -142,7 +142,7 @@ def main() -> int:
 def measured(built: Built, known: Names, given: argparse.Namespace, figures: list[tuple[str, float, float]]) -> Iterator[Row]:
     """Ask everything while nothing else comes, then beside ingest, and start the gateway after each kind of end."""
     asked = partial(questions, built, known, often=given.often, pages=given.pages)
-    server = Running(built.folder, _TOML, {"LEGITMARK": SECRET})
+    server = Running(built.folder, TOML, {"LEGITMARK": SECRET})
     server.program = [sys.executable, "-m", "gateway"]
     server.from_scratch = True
     with server:

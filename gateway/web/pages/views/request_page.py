@@ -29,7 +29,7 @@ class RequestPage(Struct, frozen=True):
 
     @property
     def acts(self) -> Sequence[dict[str, Any]]:
-        """What people did to the deliveries of these events, in the order in which they did it."""
+        """The acts of people on the deliveries of these events, in the order of time."""
         return sorted((act for event in self.story["events"] for act in event["acts"]), key=lambda act: str(act["time"]))
 
     def not_told(self, event: Mapping[str, Any], sink: str) -> NotTold | None:

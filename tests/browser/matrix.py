@@ -1,0 +1,67 @@
+"""The addresses that the tests look at: every page of the table of pages, also in states that it shows only on request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Final, NamedTuple
+
+from gateway.web.pages.page_table import PAGES
+from tests.browser.axe import Axe
+from tests.browser.layout import sideways
+from tests.browser.visiting import NARROW, THEMES, WIDE, Theme, Visit
+
+WHOLE: Final = bool(os.environ.get("GATEWAY_BROWSER"))
+"""Look at everything in every way, as `make browser` does. Otherwise, pages that look alike are looked at in fewer ways."""
+QUERIES: Final[Mapping[str, Sequence[str]]] = {
+    "find": ("?q={beginning}", "?q=nothing+is+called+that", "?q=%3Cscript%3Ecanary%28%29%3C%2Fscript%3E"),
+    "requests": ("?flag=undated", "?state=documented"),
+}
+"""Further addresses of a page, by its name. A word in braces stands for a name of the story."""
+Way = tuple[Theme, int]
+"""A theme, and the width of the window."""
+WAYS: Final[Sequence[Way]] = tuple(product(THEMES, (WIDE, NARROW)))
+FEW_WAYS: Final[Sequence[Way]] = WAYS if WHOLE else (("light", WIDE), ("dark", NARROW))
+"""Enough for a page whose style was looked at before: without JavaScript, or when it has nothing to show."""
+SCRIPTS: Final = {"JavaScript": True, "none": False}
+
+
+class Place(NamedTuple):
+    """An address that a person may come to."""
+
+    page: str
+    """The name in the table of pages."""
+    pattern: str
+    """The path as the table has it."""
+    query: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.pattern}{self.query}"
+
+    def path(self, names: Mapping[str, str]) -> str:
+        """Return the address. `names` has the text for each word in braces."""
+        return f"{self.pattern}{self.query}".format_map(names)
+
+    def twin(self, names: Mapping[str, str]) -> str:
+        """Return the address of the same data as JSON."""
+        (page,) = (page for page in PAGES if page.name == self.page)
+        return f"{page.twin}{self.query}".format_map(names)
+
+
+PLACES: Final[Sequence[Place]] = tuple(
+    Place(page.name, page.path, query) for page in PAGES for query in ("", *QUERIES.get(page.name, ()))
+)
+PICTURED: Final[Sequence[Place]] = tuple(
+    place for place in PLACES if place.query == (QUERIES["find"][0] if place.page == "find" else "")
+)
+"""One place of each page, for its picture: a search that finds several, and the others as they are."""
+
+
+async def is_whole(visit: Visit, axe: Axe, ways: Sequence[Way] = WAYS) -> None:
+    """Assert that the page that is shown has no fault in any of these ways: it is accessible, and fits into the window."""
+    found: list[str] = []
+    for theme, width in ways:
+        await visit.look_again(theme=theme, width=width)
+        found += [f"{visit.look}: {fault}" for fault in await axe.violations(visit.page) + await sideways(visit.page)]
+    assert not found, "\n".join(found)
