@@ -55,7 +55,7 @@ def test_any_instant_can_be_written(instant: float) -> None:
 
 
 def test_a_number_has_separators_and_an_unknown_one_is_a_question_mark() -> None:
-    assert [EN.number(one) for one in (0, 1234567, 12.5, 1200.0, None)] == ["0", "1,234,567", "12.5", "1,200", "?"]
+    assert [EN.number(one) for one in (0, 1234567, 2.5, 31.19, 1200.0, None)] == ["0", "1,234,567", "2.5", "31", "1,200", "?"]
 
 
 def test_a_size_has_a_unit() -> None:

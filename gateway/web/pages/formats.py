@@ -15,6 +15,7 @@ Instant = float | str | datetime
 """Unix seconds, RFC 3339, or a datetime with its zone."""
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_WHOLE = 10
 _SIZES = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 
@@ -25,8 +26,10 @@ class Formats:
         self._texts = texts
 
     def number(self, number: float | None) -> str:
-        """Return a number with separators of thousands; `?` if it is not known."""
-        return "?" if number is None else f"{number:,g}" if isinstance(number, float) else f"{number:,}"
+        """Return a number with separators of thousands, without decimals from 10 on; `?` if it is not known."""
+        if number is None:
+            return "?"
+        return f"{number:,g}" if isinstance(number, float) and number < _WHOLE else f"{round(number):,}"
 
     def size(self, number: int) -> str:
         """Return a number of bytes, such as `1.5 MiB`."""

@@ -3,7 +3,7 @@
 
 const body = document.body;
 const sign = document.getElementById("live");
-const FEWEST_PAUSES = 1000;
+const FEWEST = 2000; // Milliseconds between two looks at a gateway that changes all the time.
 
 // Live: a stream while the tab is visible.
 
@@ -69,7 +69,7 @@ const fetchPage = () => {
     const same = request.responseURL.split("#")[0] === location.href.split("#")[0];
     if (fresh?.querySelector("[data-swap]") && same) swap(fresh); else show("lost");
     // A slow answer means a busy gateway: leave it nine tenths of the time.
-    const pause = Math.max(FEWEST_PAUSES, 9 * (performance.now() - begun));
+    const pause = Math.max(FEWEST, 9 * (performance.now() - begun));
     setTimeout(() => { fetching = false; if (again && !document.hidden) fetchPage(); }, pause);
   };
   request.send();
