@@ -51,6 +51,9 @@ class Teller:
 
     def details(self, details: RequestDetails) -> None:
         """Show a request with its headers, its body, and the command that sends it again."""
+        if self._as_json:
+            self._put(to_json(msgspec.to_builtins(details), compact=True))
+            return
         picture = details.request
         headers = details.headers if isinstance(details.headers, (list, tuple)) else ()
         lines = [Text.assemble(("#", "bold"), (str(picture.number), "bold"), f"  {picture.method} ", printable(picture.path))]
