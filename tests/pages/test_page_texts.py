@@ -14,7 +14,9 @@ from gateway.core.attention import MOST_COUNTED, Concern, SinkCondition
 from gateway.core.documents import Held
 from gateway.core.events import Milestone
 from gateway.core.ledger import FLAG_WORDS, Regression
+from gateway.core.request_pictures import UNREADABLE
 from gateway.core.selection import MESSAGE_STATUSES
+from gateway.core.signature_findings import BodyChange, Kind
 from gateway.core.users import Role
 from gateway.core.why_not import NotBecause
 from gateway.web.door.login_view import LoginProblem
@@ -40,6 +42,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "fate.held_": tuple(held.replace(" ", "_") for held in get_args(Held)),
     "why.": get_args(NotBecause),
     "login.": get_args(LoginProblem),
+    "finding.": (*(kind.value for kind in Kind), "stale_ahead"),
+    "change.": tuple(BodyChange),
+    "unreadable.": tuple(UNREADABLE.values()),
 }
 """The closed lists from which templates and code make the ends of keys, by their beginnings."""
 
