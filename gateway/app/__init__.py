@@ -8,5 +8,7 @@ lifecycle     open, run, be ready, drain, stop
 reload        another configuration, for all parts or for none
 rules_in_use  the rules for new messages, kept in the store
 running       the configuration in effect
+onlooking     what people see of requests as they come
+receiving     the receiver of `gateway play`, which needs none of these
 readiness     why the gateway is not ready, and its status line
 """

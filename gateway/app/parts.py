@@ -29,6 +29,7 @@ from gateway.app.derive import (
     with_new_secrets,
 )
 from gateway.app.foundation import Foundation, Host, Signals
+from gateway.app.onlooking import play_of, suspects_of
 from gateway.app.readiness import Readiness
 from gateway.app.reload import Follower, Part, Reloads
 from gateway.app.rules_in_use import RulesInUse
@@ -279,11 +280,13 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
 
     # Web turns HTTP requests into calls of the parts above.
+    play = play_of(lambda: running.config, lambda: readiness.addresses, inbox.router, clock)
     ingress = Ingress(
         sources_of(config),
         intake,
         rejections,
         watch=watch,
+        onlookers=play.onlookers,
         access=access_of(config),
         max_body=config.server.max_body,
         clock=clock,
@@ -309,6 +312,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         Follower(lambda new: (sources_by_name(new),), redecode.use),
         Follower(lambda new: (reconciling_of(new),), reconciler.use),
         Follower(lambda new: (new.routes, sources_by_name(new)), acts.use),
+        Follower(lambda new: (suspects_of(new),), play.shown.use),
     ]
     if tls is not None:
         followers.append(Follower(lambda new: (certificate_of(new),), tls.use))
@@ -344,10 +348,11 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
             acts=acts,
             self_report=self_report,
             config=lambda: running.config,
+            play=play,
             webhook_urls=lambda: webhook_urls_of(running.config, readiness.addresses),
             clock=clock,
         ),
-        live=LiveStreams(changes=lambda: audit.taken + acts.jobs.progress, stop=signals.stop, clock=clock),
+        live=LiveStreams(changes=play.streams(lambda: audit.taken + acts.jobs.progress), stop=signals.stop, clock=clock),
         trouble=lambda: store.trouble,
     )
     permissions = Permissions((*API_PERMITS, *page_permits()))
@@ -356,6 +361,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         sign_in=SignIn(authentication, sessions, clock=clock, log=log, page=pages.login),
         api=api,
         pages=pages,
+        pasted=play.pasted,
         self_report=self_report,
         metrics=metrics,
         reasons=readiness.reasons,
@@ -372,6 +378,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         ("reconciler", reconciler.run),
         ("gaps", gaps.run),
         ("acts", acts.jobs.run),
+        ("onlookers", play.onlookers.run),
     ]
     if tls is not None:
         passing.append(("tls", tls.run))

@@ -9,6 +9,7 @@ What several commands share:
     errors      the text and the exit code of an error
     explain     why an event goes where it goes
     traces      how a message came, and what was found out about it
+    signing_secret  the secret that --secret names
     preview     a delivery that is only shown
     proofs      puts a file of evidence together
     log_files   reads the audit log and its rotated files (audit_line: one of its lines)
@@ -26,7 +27,7 @@ from gateway.cli.streams import flushed, secure
 
 _NARROWEST = 20
 """Columns of the help at least: cyclopts fails at COLUMNS=0, and never ends at 1 or 2."""
-_LISTS = ("tail", "demo", "sr", "srs", "messages", "deliveries", "show")
+_LISTS = ("tail", "demo", "play", "sr", "srs", "messages", "deliveries", "show")
 """Commands that end when their reader has gone. The others finish their work, and their exit code tells the result."""
 _WITH_ID = ("messages", "deliveries")
 """Commands to which an id is given by `--id`."""

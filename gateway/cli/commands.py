@@ -17,6 +17,7 @@ app = App(
 COMMANDS = (
     ("serve", "serve", "Receive webhooks and deliver them."),
     ("demo", "demo", "Run the gateway with four local sinks and a story of signed events."),
+    ("play", "play", "Show every request that comes to a port, and why its signature fits or not."),
     ("init", "init", "Write a commented configuration to start from."),
     ("check", "check", "Check a configuration, and report every problem at once."),
     ("route", "route", "Show where an event would go, and why. Send nothing."),

@@ -20,13 +20,13 @@ from gateway.cli.errors import UsageError
 from gateway.cli.log_files import whole_log
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
 from gateway.cli.output import console, counted, cut, printable, to_json
+from gateway.cli.signing_secret import signing_secret
 from gateway.config import as_the_service, find, load_audit
 from gateway.core.errors import StoreError, StoreFailed
 from gateway.core.evidence_check import EvidenceCheck
 from gateway.core.evidence_facts import MessageVerdict
 from gateway.core.evidence_file import DOES_NOT_PROVE, LONGEST, PROVES
 from gateway.core.seals import LogCheck, LogPlace, Seal, is_hash
-from gateway.core.secrets import SecretRef
 from gateway.core.signature import Key
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
@@ -113,7 +113,7 @@ def verify(
     file
         The file that `gateway evidence export` wrote.
     """
-    check = EvidenceCheck(file.name, keys=[_key(one) for one in secret or ()], head=_head(head))
+    check = EvidenceCheck(file.name, keys=[(one, Key(signing_secret(one))) for one in secret or ()], head=_head(head))
     with ExitStack() as files:
         for line in _bounded(proofs.opened(file, files)):
             check.add(line)
@@ -196,17 +196,6 @@ def _bounded(file: BinaryIO) -> Iterator[bytes]:
             yield raw
     except (OSError, EOFError, zlib.error) as error:
         raise StoreFailed(f"{file.name}: {error}") from None
-
-
-def _key(text: str) -> tuple[str, Key]:
-    """Return the secret that a reference names, and the reference. Raises UsageError, without any part of a secret."""
-    kind, _, name = text.partition(":")
-    if kind not in ("env", "file", "credential") or not name:
-        raise UsageError("--secret is env:NAME, file:PATH or credential:NAME, and not the secret itself: ps would show that")
-    try:
-        return text, Key(Environment.of_process().secret(SecretRef(**{kind: name}), Path()))
-    except ValueError as error:
-        raise UsageError(f"--secret: {error}") from None
 
 
 def _head(text: str | None) -> str | None:

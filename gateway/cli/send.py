@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from msgspec import Struct
 
 from gateway.cli.client import reachable, running
 from gateway.cli.errors import UsageError
 from gateway.cli.events import changed, named_bytes
 from gateway.cli.options import AdminOption, ConfigOption, EventArgument, JsonOption, SetOption, configuration
 from gateway.cli.output import printable, to_json
+from gateway.cli.signing_secret import signing_secret
 from gateway.config import as_the_service
 from gateway.config.addresses import Inherited, Tcp, Unix, parse_address
 from gateway.config.settings import Config
@@ -41,12 +44,18 @@ def send(
     count: Annotated[int, Parameter(show_default=True, help="How many to send; each sample has its own timestamp.")] = 1,
     rate: Annotated[str | None, Parameter(help='How many to send per second or minute at most: "50/s".')] = None,
     url: Annotated[str | None, Parameter(help='Where to reach the gateway: "https://host"; default: [server] listen.')] = None,
+    secret: Annotated[
+        str | None,
+        Parameter(help="Sign with this one and send to --url as it is, without a configuration: env:NAME, file:PATH."),
+    ] = None,
+    unsigned: Annotated[bool, Parameter(negative="", help="Do not sign, and send to --url as it is.")] = False,
     json_: JsonOption = False,
     admin: AdminOption = None,
 ) -> int:
     """Sign an event with the first source's secret, post it to the gateway, and print the answer.
 
-    A sample gets the present time as its timestamp, so that it is not a duplicate; a file is sent byte for byte.
+    A sample gets the present time as its timestamp, so that it is not a duplicate; a file is sent byte for byte. With --secret or
+    --unsigned it needs no configuration: it sends to any receiver, such as gateway play or one that is being developed.
 
     Example: gateway send counterfeit --set reference_id=SNK-1 --count 3
 
@@ -55,7 +64,10 @@ def send(
     event
         The name of a sample, a file, - for standard input, or the id of a message in the running gateway.
     """
-    loaded = configuration(config, secrets=True, warn=False)
+    if (secret is not None or unsigned) and url is None:
+        raise UsageError("--secret and --unsigned need the place to send to: --url http://127.0.0.1:8090/webhooks")
+    if secret is not None and unsigned:
+        raise UsageError("--secret and --unsigned exclude each other")
     if not 1 <= count <= 1_000_000:
         raise UsageError(f"--count {count} is not between 1 and 1000000")
     if url is not None:
@@ -67,18 +79,43 @@ def send(
         pause = 1 / Rate(rate) if rate else 0.0
     except ValueError as error:
         raise UsageError(f"--rate: {error}") from None
-    return asyncio.run(_send(loaded, event, named_bytes(event, config, admin), set_ or [], count, pause, url, json_))
+    if secret is not None or unsigned:
+        keys = [] if secret is None else [Key(signing_secret(secret))]
+        receiver = _Receiver(url or "", None, url or "", keys)
+    else:
+        receiver = _configured(configuration(config, secrets=True, warn=False), url)
+    return asyncio.run(_send(receiver, event, named_bytes(event, config, admin), set_ or [], count, pause, json_))
+
+
+class _Receiver(Struct, frozen=True):
+    """The place that events are sent to, and the keys that sign them."""
+
+    url: str
+    dialled: Config | None
+    """The configuration whose first address is dialled; None dials the URL."""
+    named: str
+    """The place as errors name it."""
+    keys: Sequence[Key]
+
+
+def _configured(config: Config, url: str | None) -> _Receiver:
+    """Return the gateway that a configuration describes."""
+    source = next(iter(config.sources.values()))
+    keys = [Key(config.secret(ref)) for ref in source.secrets[:1]]
+    path = str(source.path)
+    if url is not None:
+        return _Receiver(f"{url.rstrip('/').removesuffix(path)}{path}", None, url, keys)
+    return _Receiver(path, config, config.server.listen[0], keys)
 
 
 async def _send(
-    config: Config, event: str, raw: bytes, assignments: list[str], count: int, pause: float, url: str | None, as_json: bool
+    receiver: _Receiver, event: str, raw: bytes, assignments: list[str], count: int, pause: float, as_json: bool
 ) -> int:
     import aiohttp
 
     clock = Clock()
-    source = next(iter(config.sources.values()))
-    keys = [Key(config.secret(ref)) for ref in source.secrets[:1]]
-    connector, base = (aiohttp.TCPConnector(), url.rstrip("/").removesuffix(str(source.path))) if url else _target(config)
+    connector, base = (aiohttp.TCPConnector(), "") if receiver.dialled is None else _target(receiver.dialled)
+    keys = receiver.keys
     refused = 0
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=_SECONDS)) as session:
         for number in range(count):
@@ -89,12 +126,12 @@ async def _send(
             started = clock.monotonic()
             try:
                 async with session.post(
-                    f"{base}{source.path}", data=body, headers={"content-type": "application/json", **headers}
+                    f"{base}{receiver.url}", data=body, headers={"content-type": "application/json", **headers}
                 ) as response:
                     answer = (await response.read()).decode(errors="replace")
                     status = response.status
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise _unreachable(error, url or config.server.listen[0]) from None
+                raise _unreachable(error, receiver.named) from None
             milliseconds = (clock.monotonic() - started) * 1000
             refused += status != 200
             if as_json:

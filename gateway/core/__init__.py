@@ -18,6 +18,13 @@ What the gateway tells by itself:
     lasting           troubles that matter if they last
     drift             what a sender says for the first time
 
+What people watch as it comes:
+
+    caught_requests   the newest requests, in a ring that is bounded in memory
+    signature_findings why a signature fits or does not, as far as it can be known
+    masking           hides credentials in headers, paths and texts
+    request_pictures  a caught request as people see it
+
 What several layers speak of:
 
     records           what the store takes and returns for messages and deliveries

@@ -3,7 +3,8 @@
 clock         time and randomness
 deadlines     what may last until an instant, with one timer for many
 environment   variables of the environment, and the files that hold secrets
-signals       SIGTERM, SIGINT, SIGHUP
+signals       SIGTERM, SIGINT, SIGHUP, and what suspends a process
+terminal      the keys of a terminal (streams_end: a pipe without a reader)
 systemd       the protocols of systemd: readiness, watchdog, sockets
 blocking      blocking calls in threads
 append_file   a file that only grows, through log rotation (line_writer: lines of the log, without waiting)

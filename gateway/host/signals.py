@@ -43,6 +43,33 @@ def signals_call(stop: Callable[[], None], reload: Callable[[], None], *, last: 
         loop.remove_signal_handler(signal.SIGURG)
 
 
+@contextmanager
+def suspensions_call(before: Callable[[], None], after: Callable[[], None]) -> Iterator[None]:
+    """Call `before` when Ctrl-Z is about to suspend this process, and `after` when it goes on, until the context is left.
+
+    Both are called in the running event loop. `after` is also called if the process goes on in the background, and again when the
+    shell brings it to the foreground.
+    """
+    loop = asyncio.get_running_loop()
+
+    def suspend() -> None:
+        before()
+        # Only the default suspends, and it knows when it must not: nothing could resume a process without a shell (POSIX,
+        # "orphaned process group").
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        loop.add_signal_handler(signal.SIGTSTP, suspend)
+        after()
+
+    loop.add_signal_handler(signal.SIGTSTP, suspend)
+    loop.add_signal_handler(signal.SIGCONT, after)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTSTP)
+        loop.remove_signal_handler(signal.SIGCONT)
+
+
 def _drop_wakeups_beyond_the_buffer() -> None:
     """Let the interpreter say nothing when signals come faster than the loop reads its wake-ups: one that waits is enough.
 

@@ -74,6 +74,7 @@ FLOORS: Mapping[str, Bound] = {
     "50 % duplicates / unique": Bound(1.0, 1.3),
     "durable ack with the ledger / without": Bound(0.90, 0.95),
     "ingest while purging / without": Bound(0.95, 1.0),
+    "durable ack while somebody watches / without": Bound(0.95, 0.98),
     "slowest page at 1,000,000 messages, 1,000 events/s, p99": Bound(200.0, 50.0, less_is_better=True),
     "first byte of the slowest page at 1,000,000 messages, 1,000 events/s, p99": Bound(50.0, 20.0, less_is_better=True),
     "durable ack with 10 open pages / without": Bound(0.95, 1.0),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.benchmarks import acks, deliveries, lifetime, machine, neighbours, pages, routing
+from tests.benchmarks import acks, deliveries, lifetime, machine, neighbours, onlookers, pages, routing
 from tests.benchmarks.bench import SIZES, Bench, bench
 from tests.benchmarks.figures import Figure, Skipped, document, missed, shown, spread, table
 
@@ -33,6 +33,7 @@ PARTS: Mapping[str, Callable[[Bench], Iterator[Figure | Skipped]]] = {
     "duplicates": acks.duplicates,
     "ledger": acks.ledger,
     "purging": acks.purging,
+    "watched": onlookers.watched,
     "pages": pages.figures,
     "receivers": neighbours.receivers,
     "routing": routing.figures,

@@ -13,7 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from gateway.core.users import Role, Visitor
 from gateway.web.pages.asking import Control
-from gateway.web.pages.live_streams import LiveStreams
+from gateway.web.pages.live_streams import LIVE_PATH, LiveStreams
 from gateway.web.pages.site import Pages
 from tests.fakes import FakeClock
 
@@ -52,7 +52,7 @@ def asking_of() -> Callable[..., Asking]:
     def build(*, trouble: str | None = None, **parts: Any) -> Asking:
         clock = FakeClock()
         control = Control(**{**dict.fromkeys(Control.__struct_fields__), "clock": clock, **parts})
-        live = LiveStreams(changes=lambda: 0, stop=asyncio.Event(), clock=clock)
+        live = LiveStreams(changes={LIVE_PATH: lambda: 0}, stop=asyncio.Event(), clock=clock)
         return Asking(Pages(control, live=live, trouble=lambda: trouble))
 
     return build

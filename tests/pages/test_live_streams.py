@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import ClientSession, web
 
-from gateway.web.pages.live_streams import HEARTBEAT_SECONDS, MOST_STREAMS, LiveStreams
+from gateway.web.pages.live_streams import HEARTBEAT_SECONDS, LIVE_PATH, MOST_STREAMS, LiveStreams
 from tests.fakes import FakeClock
 from tests.support.waiting import PATIENCE, until
 
@@ -21,7 +21,7 @@ class Studio:
         self.clock = FakeClock()
         self.stop = asyncio.Event()
         self.changes = 0
-        self.live = LiveStreams(changes=lambda: self.changes, stop=self.stop, clock=self.clock)
+        self.live = LiveStreams(changes={LIVE_PATH: lambda: self.changes}, stop=self.stop, clock=self.clock)
         self.url = ""
 
     @asynccontextmanager
@@ -31,7 +31,7 @@ class Studio:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/live"
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}{LIVE_PATH}"
         yield self
         self.stop.set()
         await runner.cleanup()

@@ -16,8 +16,10 @@ from gateway.core.documents import Held
 from gateway.core.events import Milestone
 from gateway.core.ledger import FLAG_WORDS, Regression
 from gateway.core.outcome import OUTCOME_NAMES
+from gateway.core.request_pictures import UNREADABLE
 from gateway.core.retry import DEAD_REASONS
 from gateway.core.selection import DELIVERY_STATES, MESSAGE_STATUSES
+from gateway.core.signature_findings import BodyChange, Kind
 from gateway.core.users import Role
 from gateway.core.why_not import NotBecause
 from gateway.web.door.login_view import LoginProblem
@@ -53,6 +55,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "acts.changed_": BULK,
     "act.means_": (*SWITCHES, "drill"),
     "about.": tuple(name for name in CHOICE if name not in ("delivered", "group")),
+    "finding.": (*(kind.value for kind in Kind), "stale_ahead"),
+    "change.": tuple(BodyChange),
+    "unreadable.": tuple(UNREADABLE.values()),
 }
 """The closed lists from which templates and code make the ends of keys, by their beginnings."""
 

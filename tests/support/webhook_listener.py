@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from gateway.config.addresses import Tcp
+from gateway.core.caught_requests import RequestRing
 from gateway.core.networks import Networks
 from gateway.core.records import Accepted, NewMessage, Owes, Stored
 from gateway.core.retry import RetryPolicy
@@ -33,6 +34,7 @@ from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.base import Accepting, Lines, Told
+from gateway.web.play.onlookers import Onlookers
 from gateway.web.responses import PlainAnswer
 from gateway.web.server.bounded import BoundedServer
 from gateway.web.server.listen import listen
@@ -63,6 +65,8 @@ class WebhookListener:
     metrics: Metrics
     taken: list[bytes]
     """The bodies of the requests that took the short way."""
+    onlookers: Onlookers
+    """The people who watch; nobody does at first."""
 
 
 @asynccontextmanager
@@ -86,11 +90,14 @@ async def webhook_listener(
         metrics=metrics,
         clock=clock,
     )
+    ring = RequestRing()
+    onlookers = Onlookers(ring, gone=lambda: None, clock=clock)
     ingress = Ingress(
         _sources({PATH: [Key(Secret(SECRET))], CLOSED: [Key(Secret(SECRET))], OPEN: []}),
         intake,
         Rejections(audit, metrics, clock),
         watch=watch,
+        onlookers=onlookers,
         access=Access(Networks(), {"closed": Networks(["203.0.113.0/24"])}),
         max_body=MAX_BODY,
         clock=clock,
@@ -102,7 +109,7 @@ async def webhook_listener(
     await runner.setup()
     try:
         host, _, port = (await listen(runner, Tcp("127.0.0.1", 0), Environment({}), tls)).rpartition(":")
-        yield WebhookListener((host, int(port)), server, metrics, way.taken if way is not None else [])
+        yield WebhookListener((host, int(port)), server, metrics, way.taken if way is not None else [], onlookers)
     finally:
         await runner.cleanup()
 

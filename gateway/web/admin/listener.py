@@ -20,6 +20,7 @@ from gateway.web.door.answer_headers import add_headers
 from gateway.web.door.guard import AdminGuard
 from gateway.web.door.sign_in import SignIn
 from gateway.web.pages.site import Pages
+from gateway.web.play.pasted_secrets import PastedSecrets
 from gateway.web.responses import json_response
 
 _Answer = Callable[[], Awaitable[web.Response]]
@@ -41,6 +42,7 @@ class Admin:
         sign_in: SignIn,
         api: Api,
         pages: Pages,
+        pasted: PastedSecrets,
         self_report: SelfReport,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
@@ -52,6 +54,7 @@ class Admin:
             sign_in: answers `/login` and `/logout`.
             api: answers what is below `/api/`.
             pages: answers people with a browser.
+            pasted: takes the secrets that people paste there.
             reasons: returns why the gateway is not ready; an empty list if it is.
         """
         self._guard = guard
@@ -60,6 +63,7 @@ class Admin:
         self._self_report = self_report
         self._api = api
         self._pages = pages
+        self._pasted = pasted
         self._metrics = metrics
         self._reasons = reasons
         self._probes: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}
@@ -85,7 +89,7 @@ class Admin:
             return await self._reloaded(request, visitor)
         probe = self._probes.get(request.path)
         if probe is None:
-            return await self._pages.handle(request, visitor) or self._nowhere()
+            return await self._pasted.handle(request) or await self._pages.handle(request, visitor) or self._nowhere()
         if request.method not in ("GET", "HEAD"):
             return json_response(405, {"error": "method_not_allowed", "detail": "GET"}, {"Allow": "GET, HEAD"})
         try:

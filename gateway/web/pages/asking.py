@@ -17,6 +17,7 @@ from gateway.core.users import Role, Visitor
 from gateway.host.clock import Clock
 from gateway.web.pages.catalogue import LOCALES, Locale
 from gateway.web.pages.hyperlinks import TWIN, href
+from gateway.web.play.play_asked import PlayAsked
 
 LANGUAGE = "lang"
 """The parameter that every page takes."""
@@ -34,6 +35,7 @@ class Control(Struct, frozen=True):
     self_report: SelfReport
     config: Callable[[], Config]
     """Returns the configuration in effect."""
+    play: PlayAsked
     webhook_urls: Callable[[], Sequence[str]]
     """Returns the URLs that webhooks are sent to now, one for each source."""
     clock: Clock

@@ -6,7 +6,7 @@ Nothing runs while nobody watches: each stream looks at one counter once a secon
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -16,6 +16,8 @@ from gateway.web.pages.page_headers import PAGE_HEADERS
 from gateway.web.responses import json_response
 
 LIVE_PATH: Final = "/live"
+PLAY_LIVE_PATH: Final = "/play/live"
+"""The stream of the pages that show requests as they come: a person who follows it is an onlooker."""
 MOST_STREAMS: Final = 32
 HEARTBEAT_SECONDS: Final = 15.0
 _STEP_SECONDS = 1.0
@@ -31,16 +33,22 @@ _ENDING = b"event: ending\ndata: 1\n\n"
 class LiveStreams:
     """The streams that are open now."""
 
-    def __init__(self, *, changes: Callable[[], int], stop: asyncio.Event, clock: Clock) -> None:
+    def __init__(self, *, changes: Mapping[str, Callable[[], int]], stop: asyncio.Event, clock: Clock) -> None:
         """
         Args:
-            changes: returns a number that is another one after each change of what pages show.
+            changes: by the path of a stream, returns a number that is another one after each change of what its pages show. It is
+                called about once a second while somebody watches.
             stop: set when the gateway stops; all streams end then, before anything else does.
         """
         self._changes = changes
         self._stop = stop
         self._clock = clock
         self._open = 0
+
+    @property
+    def paths(self) -> Collection[str]:
+        """The paths of all streams."""
+        return self._changes.keys()
 
     @property
     def open(self) -> int:
@@ -56,22 +64,25 @@ class LiveStreams:
         response.force_close()
         self._open += 1
         try:
-            seen = self._changes()
+            changes = self._changes[request.path]
+            seen = changes()
             await response.prepare(request)
-            await self._follow(request, response, seen)
+            await self._follow(request, response, changes, seen)
         except (ConnectionResetError, TimeoutError):
             pass  # the browser has gone
         finally:
             self._open -= 1
         return response
 
-    async def _follow(self, request: web.BaseRequest, response: web.StreamResponse, seen: int) -> None:
+    async def _follow(
+        self, request: web.BaseRequest, response: web.StreamResponse, changes: Callable[[], int], seen: int
+    ) -> None:
         await _say(response, _BEGINNING)
         said_at = self._clock.monotonic()
         while not await self._clock.wait(self._stop, _STEP_SECONDS):
             if request.transport is None or request.transport.is_closing():
                 return
-            changed = self._changes()
+            changed = changes()
             if changed == seen and self._clock.monotonic() - said_at < HEARTBEAT_SECONDS:
                 continue
             await _say(response, _HEARTBEAT if changed == seen else _CHANGED)

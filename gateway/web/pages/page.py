@@ -10,6 +10,7 @@ from msgspec import Struct
 from gateway.core.users import Role
 from gateway.web.pages.asking import Asked, Control, Download, Elsewhere
 from gateway.web.pages.hyperlinks import TWIN
+from gateway.web.pages.live_streams import LIVE_PATH
 
 View = Callable[[Control, Asked], Awaitable[Struct | Elsewhere | Download]]
 """Finds the data of a page. It may raise Mistake, NotThere, NotAllowed, or StoreError."""
@@ -30,6 +31,8 @@ class Page(Struct, frozen=True, kw_only=True):
     """The least role that may see it."""
     live: bool = True
     """It follows the gateway while somebody looks at it."""
+    live_path: str = LIVE_PATH
+    """The stream that tells it of changes."""
     in_navigation: bool = False
     post: View | None = None
     """Does what a form asks for that the page sends to its own path; None if it has none. It raises as a view does."""

@@ -28,13 +28,14 @@ class _File(Struct, frozen=True):
 class PageFiles:
     """The files that pages name in their heads."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str = PAGE_FILES) -> None:
+        """`folder` is the beginning of the URLs of all files."""
         self._files: dict[str, _File] = {}
         self._urls: dict[str, str] = {}
         for name, content_type in _TYPES.items():
             body = files(__package__).joinpath("assets", name).read_bytes()
             digest = hashlib.sha256(body).hexdigest()[:16]
-            self._urls[name] = f"{PAGE_FILES}{digest}/{name}"
+            self._urls[name] = f"{folder}{digest}/{name}"
             self._files[self._urls[name]] = _File(body, content_type, f'"{digest}"')
 
     def url(self, name: str) -> str:

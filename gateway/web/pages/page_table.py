@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.core.users import Role
 from gateway.web.door.permissions import Permit
-from gateway.web.pages.live_streams import LIVE_PATH
+from gateway.web.pages.live_streams import LIVE_PATH, PLAY_LIVE_PATH
 from gateway.web.pages.page import Page
 from gateway.web.pages.views.act_page import CHOICE, FIELDS, confirm, perform
 from gateway.web.pages.views.acts_page import act_list
@@ -16,10 +16,12 @@ from gateway.web.pages.views.find_page import find
 from gateway.web.pages.views.message_list_page import message_list
 from gateway.web.pages.views.message_page import one_message
 from gateway.web.pages.views.overview_page import overview
+from gateway.web.pages.views.play_page import caught, play
 from gateway.web.pages.views.request_list_page import request_list
 from gateway.web.pages.views.request_page import request_story
 from gateway.web.pages.views.rules_page import rules, try_event
 from gateway.web.pages.views.sink_page import one_sink
+from gateway.web.play.pasted_secrets import SECRET_PATH
 
 PAGES: Final[tuple[Page, ...]] = (
     Page(name="overview", path="/", view=overview, template="overview.html", in_navigation=True),
@@ -89,12 +91,23 @@ PAGES: Final[tuple[Page, ...]] = (
         post=perform,
         fields=FIELDS,
     ),
+    Page(
+        name="play",
+        path="/play",
+        view=play,
+        template="play.html",
+        query=("before", "wrong"),
+        live_path=PLAY_LIVE_PATH,
+        in_navigation=True,
+    ),
+    Page(name="caught", path="/play/{number}", view=caught, template="caught.html", live_path=PLAY_LIVE_PATH),
 )
 
 
 def page_permits() -> Iterator[Permit]:
     """Yield the least role of each page and of its twin, as the door looks them up."""
-    yield Permit("GET", LIVE_PATH, Role.SUPPORT)
+    yield from (Permit("GET", path, Role.SUPPORT) for path in (LIVE_PATH, PLAY_LIVE_PATH))
+    yield Permit("POST", SECRET_PATH, Role.READ)  # it changes nothing but what the page says of signatures
     for page in PAGES:
         for path in (page.path, page.twin):
             yield Permit("GET", "/".join("*" if part.startswith("{") else part for part in path.split("/")), page.role)

@@ -28,7 +28,7 @@ from gateway.web.pages.asking import (
 from gateway.web.pages.catalogue import LOCALES
 from gateway.web.pages.drawing import Drawing
 from gateway.web.pages.hyperlinks import TWIN, url
-from gateway.web.pages.live_streams import LIVE_PATH, LiveStreams
+from gateway.web.pages.live_streams import LiveStreams
 from gateway.web.pages.page import Page, View, page_path
 from gateway.web.pages.page_files import PageFiles
 from gateway.web.pages.page_headers import DOWNLOAD_HEADERS, PAGE_HEADERS
@@ -96,7 +96,7 @@ class Pages:
         path, is_twin = page_path(request.rel_url.raw_path)
         language, chosen = language_of(request)
         asked = Asked(path=path, visitor=visitor, language=language, chosen=chosen, now=self._control.clock.now())
-        if path == LIVE_PATH and not is_twin:
+        if path in self._live.paths and not is_twin:
             return self._only_looked_at(request) or await self._live.answer(request)
         found = page_at(path)
         if found is None:
@@ -172,7 +172,8 @@ class Pages:
         drawing = self._drawings[asked.language, asked.chosen]
         trouble = self._trouble() if status < 500 else None  # a problem with the store says so itself
         navigation = [one for one in PAGES if one.in_navigation and asked.visitor.may(one.role)]
-        common = {"page": page, "asked": asked, "visitor": asked.visitor, "navigation": navigation, "trouble": trouble}
+        common: dict[str, Any] = {"frame": "layout.html", "place": "/play"}
+        common |= {"page": page, "asked": asked, "visitor": asked.visitor, "navigation": navigation, "trouble": trouble}
         text = drawing.draw(template, asked.now, common | values)
         headers = {**PAGE_HEADERS, "Content-Type": _HTML, "Content-Language": asked.language, "Vary": "Accept-Language"}
         return web.Response(status=status, body=text.encode("utf-8", "replace"), headers=headers)

@@ -20,6 +20,7 @@ from gateway.ingest.receive import Intake, Readable, Receipt, Source
 from gateway.ingest.rejections import Rejections
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.logs import Log, Sparing
+from gateway.web.play.onlookers import Onlookers
 from gateway.web.responses import Ack, PlainAnswer
 from gateway.web.server.client_connection import ClientConnection
 from gateway.web.server.plain_request import PlainRequest
@@ -44,6 +45,7 @@ class Ingress:
         rejections: Rejections,
         *,
         watch: SourceWatch,
+        onlookers: Onlookers,
         access: Access,
         max_body: int,
         clock: Clock,
@@ -57,6 +59,7 @@ class Ingress:
         self._intake = intake
         self._rejections = rejections
         self._watch = watch
+        self._onlookers = onlookers
         self.use(sources, access, max_body)
         self._clock = clock
         self._say = Sparing(log, clock.monotonic).say
@@ -78,6 +81,7 @@ class Ingress:
         started = self._clock.monotonic()
         head = Head.of(request)
         source: Source | None = None
+        body: bytes | None = None
         try:
             source = self._source(head)
             body = self._body_at_once(request, head, source)
@@ -89,6 +93,8 @@ class Ingress:
             raise
         except Exception as error:
             answer = self._refused(error, head, source)
+        if self._onlookers.open:
+            self._show(head, source, body, answer)
         if answer.status == 200 and request.version == HttpVersion11 and request.keep_alive:
             return Ack(answer)
         return answer.response()
@@ -105,7 +111,10 @@ class Ingress:
         head = Head.of_plain(request, connection)
 
         def told(result: Receipt | Exception) -> None:
-            answer(self._refused(result, head, source) if isinstance(result, Exception) else self._accepted(result))
+            made = self._refused(result, head, source) if isinstance(result, Exception) else self._accepted(result)
+            answer(made)
+            if self._onlookers.open:
+                self._show(head, source, request.body, made)
 
         try:
             source = self._source(head)
@@ -114,7 +123,7 @@ class Ingress:
                 return False  # people are told before the answer, and that takes a wait
             self._intake.submit(source, readable, told, started)
         except Exception as error:
-            answer(self._refused(error, head, source))
+            told(error)
         return True
 
     def _source(self, head: Head) -> Source:
@@ -198,6 +207,13 @@ class Ingress:
         self, status: int, code: str, detail: str, headers: tuple[tuple[str, str], ...] = (), *, closes: bool = False
     ) -> PlainAnswer:
         return PlainAnswer(status, msgspec.json.encode({"error": code, "detail": detail}), self._clock.now(), headers, closes)
+
+    def _show(self, head: Head, source: Source | None, body: bytes | None, answer: PlainAnswer) -> None:
+        """Show a request to the people who watch. A bug in that changes no answer."""
+        try:
+            self._onlookers.saw(head, source.name if source is not None else None, body, answer)
+        except Exception as bug:
+            self._say("exception", "ingress.bug", exc_info=bug)
 
     def _too_large(self, head: Head, source: Source) -> RejectedWebhook:
         return self._rejected(head, source.name, 413, "body_too_large", f"the body has more than {int(self._max_body)} bytes")

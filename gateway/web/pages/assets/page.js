@@ -150,7 +150,7 @@ const move = (step) => {
 };
 
 const actions = {
-  "/": () => { search.focus(); search.select(); },
+  "/": () => { search?.focus(); search?.select(); },
   "?": () => keys.showModal(),
   j: () => move(1),
   k: () => move(-1),

@@ -11,5 +11,6 @@ sink_page          `/sinks/NAME`: one sink
 rules_page         `/rules`: where messages go, and what the rules do with an event
 acts_page          `/acts`: what people did
 act_page           `/act`: what an act would change, and the act itself
+play_page          `/play`, `/play/NUMBER`: requests as they come
 parameters_read    parameters that several views read
 """

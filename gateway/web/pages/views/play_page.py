@@ -1,0 +1,98 @@
+"""`/play` and `/play/NUMBER`: requests as they come, while somebody looks, and everything about one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import UNSET, Struct, UnsetType
+
+from gateway.core.request_pictures import RequestPicture
+from gateway.core.users import Role
+from gateway.web.pages.asking import Asked, Mistake, NotThere
+from gateway.web.pages.shown_text import ShownText, payload
+from gateway.web.play.play_asked import PlayAsked
+
+_ROWS = 50
+
+
+class HasPlay(Protocol):
+    """The part that these views ask."""
+
+    @property
+    def play(self) -> PlayAsked: ...
+
+
+class PlayPage(Struct, frozen=True):
+    """Some of the requests that were kept."""
+
+    requests: Sequence[RequestPicture]
+    before: int | None
+    """The number before which the next page begins; None after the last one."""
+    passed_by: int
+    """How many came since the newest of them, and were only counted."""
+    pasted: int
+    """How many secrets people have pasted."""
+
+
+class CaughtPage(Struct, frozen=True, kw_only=True):
+    """One request."""
+
+    request: RequestPicture
+    headers: Sequence[tuple[str, str]] | UnsetType = UNSET
+    body: str | UnsetType | None = UNSET
+    curl: str | UnsetType = UNSET
+    routes: Sequence[str] | None = None
+    sinks: Sequence[str] | None = None
+    newer: int | None = None
+    older: int | None = None
+
+    @property
+    def with_body(self) -> bool:
+        """The visitor may see the headers and the body."""
+        return self.headers is not UNSET
+
+    @property
+    def shown(self) -> ShownText | None:
+        """The body for people; None if it was not kept, or may not be seen."""
+        return payload(self.body.encode("utf-8", "surrogatepass")) if isinstance(self.body, str) and self.body else None
+
+
+async def play(control: HasPlay, asked: Asked) -> PlayPage:
+    """Look at the requests that come, the newest first."""
+    control.play.look()
+    before = _number(asked.query["before"]) if "before" in asked.query else None
+    requests = await control.play.shown.newest_first(_ROWS, before)
+    last = requests[-1].number if len(requests) == _ROWS else None
+    go_on = last if last is not None and control.play.shown.ring.get(last - 1) is not None else None
+    return PlayPage(requests, go_on, control.play.shown.passed_by() if before is None else 0, control.play.shown.pasted)
+
+
+async def caught(control: HasPlay, asked: Asked) -> CaughtPage:
+    """Look at one request. It may have gone since: only the newest are kept."""
+    control.play.look()
+    ring = control.play.shown.ring
+    try:
+        number = _number(asked.names[0])
+    except Mistake:
+        raise NotThere(asked.names[0]) from None
+    request = ring.get(number)
+    if request is None:
+        raise NotThere(asked.names[0])
+    details = control.play.shown.details(request, bodies=asked.visitor.role.includes(Role.READ))
+    return CaughtPage(
+        request=details.request,
+        headers=details.headers,
+        body=details.body,
+        curl=details.curl,
+        routes=details.routes,
+        sinks=details.sinks,
+        newer=number + 1 if ring.get(number + 1) is not None else None,
+        older=number - 1 if ring.get(number - 1) is not None else None,
+    )
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise Mistake('"before" is the number of a request')
+    return int(text)
