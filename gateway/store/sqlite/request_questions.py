@@ -92,7 +92,7 @@ def _tries(connection: sqlite3.Connection, name: str, reference: bytes, rows: Ro
 
 
 def _nearest(connection: sqlite3.Connection, reference: bytes, rows: Rows) -> tuple[str, ...]:
-    """Return reference ids that differ little from this one, among those that begin much like it; then those that go on so."""
+    """Return the reference ids that differ little from this one, then those that begin with it; few of each."""
     wanted = reference.decode()
     near = request_lookup.neighbours(connection, reference, _NEIGHBOURS)
     beginning = reference[: max(1, len(reference) // 2)]
