@@ -19,8 +19,8 @@ class Unknown(LookupError):
 async def seqs_of(store: Naming, text: str | None, after: int, most: int = MOST_NAMED) -> list[int] | None:
     """Find the messages beyond a seq that an id stands for, at most `most`; None if no id was given.
 
-    A text that is a whole id of some message is never taken for the beginning of another id; the lower case of a text counts where
-    the text itself names nothing. Raises ValueError if the text is empty: an unset shell variable must not mean everything.
+    A text that is a whole id of some message is never taken for the beginning of another id. Where a text names nothing, its lower
+    case counts. Raises ValueError if the text is empty: an unset shell variable must not mean everything.
     """
     if text is None:
         return None
