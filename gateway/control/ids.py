@@ -19,7 +19,7 @@ class Unknown(LookupError):
 async def seqs_of(store: Naming, text: str | None, after: int, most: int = MOST_NAMED) -> list[int] | None:
     """Find the messages beyond a seq that an id stands for, at most `most`; None if no id was given.
 
-    A text that is a whole id of some message is never taken for the beginning of another id. Where a text names nothing, its lower
+    A text that is a whole id of some message is never taken for the beginning of another id. If it names nothing, its lower
     case counts. Raises ValueError if the text is empty: an unset shell variable must not mean everything.
     """
     if text is None:
