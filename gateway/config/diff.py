@@ -190,16 +190,7 @@ def _changed_files(sink: str, was: Config, will: Config) -> Iterator[str]:
 def _routes(old: Config, new: Config) -> Iterator[Difference]:
     before = {rule.route.name: rule.settings for rule in old.rules}
     after = {rule.route.name: rule.settings for rule in new.rules}
-    for name in before:
-        if name not in after:
-            yield Difference("removed", f'[[routes]] "{name}"')
-    for name, settings in after.items():
-        if name not in before:
-            yield Difference("added", f'[[routes]] "{name}"')
-        elif before[name] != settings:
-            for key, was, will in _changed(before[name], settings, old, new):
-                if key != "name":
-                    yield Difference("changed", f'[[routes]] "{name}" {key}', was, will)
+    yield from _tables("[[routes]]", before, after, old, new)
     # Their order decides which routes a final route stops.
     order, anew = [name for name in before if name in after], [name for name in after if name in before]
     for name, other in zip(order, anew, strict=True):
@@ -210,15 +201,23 @@ def _routes(old: Config, new: Config) -> Iterator[Difference]:
 def _watches(old: Config, new: Config) -> Iterator[Difference]:
     before = {rule.settings.name: rule.settings for rule in old.watch_rules}
     after = {rule.settings.name: rule.settings for rule in new.watch_rules}
+    yield from _tables("[[watch]]", before, after, old, new)
+
+
+def _tables(
+    kind: str, before: Mapping[str, Struct], after: Mapping[str, Struct], old: Config, new: Config
+) -> Iterator[Difference]:
+    """Yield what changed in the tables of a kind, which are told apart by their names."""
     for name in before:
         if name not in after:
-            yield Difference("removed", f'[[watch]] "{name}"')
+            yield Difference("removed", f'{kind} "{name}"')
     for name, settings in after.items():
         if name not in before:
-            yield Difference("added", f'[[watch]] "{name}"')
+            yield Difference("added", f'{kind} "{name}"')
         elif before[name] != settings:
             for key, was, will in _changed(before[name], settings, old, new):
-                yield Difference("changed", f'[[watch]] "{name}" {key}', was, will)
+                if key != "name":
+                    yield Difference("changed", f'{kind} "{name}" {key}', was, will)
 
 
 def _changed(before: Struct, after: Struct, old: Config, new: Config) -> Iterator[tuple[str, str, str]]:

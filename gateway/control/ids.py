@@ -19,17 +19,19 @@ class Unknown(LookupError):
 async def seqs_of(store: Naming, text: str | None, after: int, most: int = MOST_NAMED) -> list[int] | None:
     """Find the messages beyond a seq that an id stands for, at most `most`; None if no id was given.
 
-    A text that is a whole id of some message is never taken for the beginning of another id. Raises ValueError if the text is
-    empty: an unset shell variable must not mean everything.
+    A text that is a whole id of some message is never taken for the beginning of another id. If it names nothing, its lower
+    case counts. Raises ValueError if the text is empty: an unset shell variable must not mean everything.
     """
     if text is None:
         return None
     if not text:
         raise ValueError("an id is not empty")
-    found = await _named(store, text, after, most, whole=True)
-    if found or (after > 0 and await _named(store, text, 0, 1, whole=True)):
-        return found
-    return await _named(store, text, after, most, whole=False)
+    for whole in (True, False):
+        for spelling in dict.fromkeys((text, text.lower())):
+            found = await _named(store, spelling, after, most, whole=whole)
+            if found or (after > 0 and await _named(store, spelling, 0, 1, whole=whole)):
+                return found
+    return []
 
 
 def last_of_many(seqs: list[int] | None, most: int = MOST_NAMED) -> int | None:

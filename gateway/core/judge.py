@@ -62,8 +62,8 @@ def judge(
     at, undated, future = instant_of(event, arrived, instant)
     content, milestone = event.content, event.milestone
     state = state_text(content.state) if isinstance(content, StateChange) else None
-    meaning = milestone if state is None else milestone_of(state)
     drift = milestone is _UNRECOGNIZED
+    meaning = milestone_of(state) if drift and state is not None else milestone
 
     sticky = before.sticky
     if undated:
@@ -83,13 +83,14 @@ def judge(
         if brings_verdict:
             verdict, verdict_at = meaning, at
 
+    first_seen, last_seen = before.first_seen_ms, before.last_seen_ms
     submitting = meaning is _QC_PENDING
     moves = state is not None and _is_latest(state, at, before)
     after = ServiceRequest(
         state=state if moves else before.state,
         state_at_ms=at if moves else before.state_at_ms,
-        first_seen_ms=arrived if request is None else min(before.first_seen_ms, arrived),
-        last_seen_ms=arrived if request is None else max(before.last_seen_ms, arrived),
+        first_seen_ms=arrived if request is None or arrived < first_seen else first_seen,
+        last_seen_ms=arrived if request is None or arrived > last_seen else last_seen,
         events=before.events + 1,
         course=_course(before.course, meaning, at),
         pendings=_with(before.pendings, at) if submitting else before.pendings,
@@ -100,13 +101,16 @@ def judge(
         sticky=sticky,
     )
     belongs_to = after.round_at(at, submitting=submitting)
-    stale = _is_stale(before, meaning, at, moves=moves, changes_state=state is not None, belongs_to=belongs_to)
+    was_invalidated = before.course.last_invalidated is not None
+    stale = (was_invalidated or not moves) and _is_stale(
+        before, meaning, at, moves=moves, changes_state=state is not None, belongs_to=belongs_to
+    )
     regression = None if stale else _regression(before.course, meaning, at)
     facts = Facts(
         round=belongs_to,
         before=before.state,
         stale=stale,
-        skipped=() if regression else _newly_missing(before, after),
+        skipped=() if regression else _newly_missing(before.course, after.course),
         terminal_regression=Regression.VERDICT_CHANGED if verdict_changed else regression,
         undated=undated,
         future=future,
@@ -234,7 +238,7 @@ def _regression(before: Course, meaning: Milestone, at: int) -> Regression | Non
     return None
 
 
-def _newly_missing(before: ServiceRequest, after: ServiceRequest) -> tuple[str, ...]:
-    if after.course is before.course or not (missing := missing_of(after.course)):
-        return ()
-    return MISSING[missing & ~missing_of(before.course)]
+def _newly_missing(before: Course, after: Course) -> tuple[str, ...]:
+    if after.needs_submitted == before.needs_submitted and after.needs_approved == before.needs_approved:
+        return ()  # what comes in its place makes nothing missing
+    return MISSING[missing_of(after) & ~missing_of(before)]

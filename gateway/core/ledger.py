@@ -207,6 +207,8 @@ class ServiceRequest(Struct, frozen=True, array_like=True, gc=False):
             submitting: the event is a QC/PENDING, which opens the round after every rejection before it.
         """
         pendings = bisect_right(self.pendings, at_ms)
+        if not (self.rejecteds or self.medias or submitting):
+            return pendings
         if not submitting:
             return max(pendings, bisect_right(self.rejecteds, at_ms), bisect_right(self.medias, at_ms))
         rejecteds, medias = bisect_left(self.rejecteds, at_ms), bisect_left(self.medias, at_ms)

@@ -57,6 +57,13 @@ def test_an_item_is_found_by_its_name(standing: Running, name: str, tmp_path: Pa
     assert exported.status == 0 and ": 1 message" in exported.out, exported
 
 
+@pytest.mark.parametrize("name", ["SR-0", "Sr-0"])
+def test_a_uuid_in_capitals_finds_the_same_everywhere(standing: Running, name: str) -> None:
+    assert asked(standing, "sr", name, "--json").document()["requests"][0]["sr_uuid"] == "sr-0"
+    assert asked(standing, "show", name, "--json").document()[0]["sr_uuid"] == "sr-0"
+    assert asked(standing, "deliveries", "--sr", name, "--json").document()["sr_uuid"] == "sr-0"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sink_of_that_name_is_unknown_and_nothing_else_is_asked(standing: Running, name: str) -> None:
     paused = asked(standing, "pause", name)

@@ -361,6 +361,8 @@ async def test_a_request_is_found_by_each_of_its_names(path: Path) -> None:
         nothing = await store.find_requests("ITEM-10O1")
         assert (nothing.requests, nothing.by) == ((), None)
         assert set(nothing.nearest) == {"ITEM-1001", "ITEM-1002"}
+        assert (await store.find_requests("item")).nearest == ("ITEM-1001", "ITEM-1002")
+        assert (await store.find_requests("ite")).nearest == ()
         assert nothing.reaches_back_to == START + 3600
 
 

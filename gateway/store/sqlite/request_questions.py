@@ -92,7 +92,7 @@ def _tries(connection: sqlite3.Connection, name: str, reference: bytes, rows: Ro
 
 
 def _nearest(connection: sqlite3.Connection, reference: bytes, rows: Rows) -> tuple[str, ...]:
-    """Return reference ids that differ little from this one, among those that begin much like it."""
+    """Return the reference ids that differ little from this one, then those that begin with it; few of each."""
     wanted = reference.decode()
     near = request_lookup.neighbours(connection, reference, _NEIGHBOURS)
     beginning = reference[: max(1, len(reference) // 2)]
@@ -104,9 +104,12 @@ def _nearest(connection: sqlite3.Connection, reference: bytes, rows: Rows) -> tu
     matcher = SequenceMatcher(b=wanted, autojunk=False)
     scored = set()
     for one in dict.fromkeys(near):
-        matcher.set_seq1(folded(one).decode())
+        spelling = folded(one).decode()
+        matcher.set_seq1(spelling)
         if matcher.real_quick_ratio() >= _ALIKE and matcher.quick_ratio() >= _ALIKE and (score := matcher.ratio()) >= _ALIKE:
             scored.add((-score, one))
+        elif len(wanted) >= _SHORTEST and spelling.startswith(wanted):
+            scored.add((0.0, one))
     return tuple(one for _, one in sorted(scored)[:_MOST_NEAREST])
 
 
