@@ -31,6 +31,7 @@ from gateway.app.derive import (
 from gateway.app.foundation import Foundation, Host, Signals
 from gateway.app.onlooking import play_of, suspects_of
 from gateway.app.readiness import Readiness
+from gateway.app.reconciling import build_reconciling
 from gateway.app.reload import Follower, Part, Reloads
 from gateway.app.rules_in_use import RulesInUse
 from gateway.app.running import Running
@@ -66,11 +67,7 @@ from gateway.maintenance.watchdog import Watchdog
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
-from gateway.reconcile.announcements import Announcements
-from gateway.reconcile.gaps import Gaps
-from gateway.reconcile.ledger_states import LedgerStates
 from gateway.reconcile.reconciler import Reconciler
-from gateway.reconcile.stored_states import StoredStates
 from gateway.store.opening import Store, refused_store
 from gateway.web.admin.api import Api
 from gateway.web.admin.listener import Admin
@@ -238,22 +235,15 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=lane_clock,
         log=log,
     )
-    states = StoredStates(store)
-    reconciler = Reconciler(
-        reconciling_of(config),
-        known=LedgerStates(store, states),
-        announcements=Announcements(inbox=inbox, own_events=own_events, clock=clock, log=log),
+    reconciler, gaps = build_reconciling(
+        config,
+        store=store,
+        inbox=inbox,
+        own_events=own_events,
+        watch=watch,
+        troubles=troubles,
         audit=audit,
         metrics=metrics,
-        clock=clock,
-        log=log,
-    )
-    gaps = Gaps(
-        settings=lambda: reconciler.settings,
-        last_arrival=states.last_arrival,
-        arrived_at=watch.arrived_at,
-        is_silent=troubles.is_silent,
-        begin=reconciler.begin_by_itself,
         clock=clock,
         log=log,
     )
