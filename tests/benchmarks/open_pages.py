@@ -1,4 +1,4 @@
-"""Pages that stay open, as browsers have them: each follows `/live`, and fetches itself again when the gateway says so.
+"""Pages that stay open, as browsers have them: each follows its stream, and fetches itself again when the gateway says so.
 
     python -m tests.benchmarks.open_pages PORT PATH...
 
@@ -9,6 +9,7 @@ the fetch took. It prints `open` once every stream is, and how many pages were f
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import time
 
@@ -18,6 +19,8 @@ OPEN = "open\n"
 FEWEST_PAUSE_SECONDS = 2.0
 BUSY_TIMES = 9
 _PATIENCE_SECONDS = 30.0
+_STREAM = re.compile(r'<body [^>]*data-live="([^"]+)"')
+"""The attribute that names the stream of a page."""
 
 
 class OpenPage:
@@ -34,9 +37,10 @@ class OpenPage:
 
     async def follow(self) -> None:
         """Note every change that the gateway tells."""
-        await self._fetch()
+        stream_path = _STREAM.search(await self._fetch())
+        assert stream_path is not None, f"{self._path} follows nothing"
         no_end = aiohttp.ClientTimeout(total=None)
-        async with self._session.get("/live", timeout=no_end, headers={"Accept": "text/event-stream"}) as stream:
+        async with self._session.get(stream_path[1], timeout=no_end, headers={"Accept": "text/event-stream"}) as stream:
             stream.raise_for_status()
             async for line in stream.content:
                 self.live.set()
@@ -53,10 +57,10 @@ class OpenPage:
             self.fetched += 1
             await asyncio.sleep(max(FEWEST_PAUSE_SECONDS, BUSY_TIMES * (time.monotonic() - begun)))
 
-    async def _fetch(self) -> None:
+    async def _fetch(self) -> str:
         async with self._session.get(self._path, headers={"Accept": "text/html"}) as page:
             page.raise_for_status()
-            await page.read()
+            return await page.text()
 
 
 async def run(port: int, paths: list[str]) -> int:

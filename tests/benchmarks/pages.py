@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import quantiles
@@ -91,7 +92,8 @@ def _asked(server: MeasuredGateway, known: Names, load: Future[sender.Sent]) -> 
     begun = time.monotonic()
     for turn in itertools.count():
         for page in PAGES:
-            one = _ask(server.admin_address, path_of(page, known, turn))
+            caught = _newest_caught(server.admin_address) if "{number}" in page.path else 0
+            one = _ask(server.admin_address, path_of(page, known, turn, caught))
             if load.done():
                 return taken
             if time.monotonic() - begun > _WARM_SECONDS:
@@ -99,10 +101,22 @@ def _asked(server: MeasuredGateway, known: Names, load: Future[sender.Sent]) -> 
     raise AssertionError("a count has no end")
 
 
-def path_of(page: Page, known: Names, turn: int) -> str:
-    """Return an address of a page, about another request or message each time."""
+def _newest_caught(address: tuple[str, int]) -> int:
+    """Return the number of the newest request that the page of requests has, once it has one: it keeps what comes from now on."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with closing(http.client.HTTPConnection(*address, timeout=PATIENCE)) as connection:
+            connection.request("GET", "/play.json")
+            requests = json.load(connection.getresponse())["requests"]
+        if requests:
+            return int(requests[0]["number"])
+    raise RuntimeError("the page of requests shows none of those that come")
+
+
+def path_of(page: Page, known: Names, turn: int, caught: int) -> str:
+    """Return an address of a page, about another request or message each time; `caught` is the number of a request."""
     at = turn % len(known.uuids)
-    values = {"sr_uuid": known.uuids[at], "id": known.messages[at], "name": _SINK}
+    values = {"sr_uuid": known.uuids[at], "id": known.messages[at], "name": _SINK, "number": caught}
     query = f"?q={known.references[at]}x" if "q" in page.query else ""
     return f"{page.path.format_map(values)}{query}"
 
