@@ -28,6 +28,7 @@ QUERIES: Final[Mapping[str, Sequence[str]]] = {
         "?do=drill&sink={name}",
         "?do=sample",
     ),
+    "play": ("?wrong=secret",),
 }
 """Further addresses of a page, by its name. A word in braces stands for a name of the story."""
 Way = tuple[Theme, int]

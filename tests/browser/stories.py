@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,8 +13,10 @@ from aiohttp import web
 from gateway.cli.demo.story import BAG, story
 from gateway.core.users import Role
 from gateway.host.clock import Clock
+from gateway.web.pages.live_streams import PLAY_LIVE_PATH
 from tests.browser.hostile import ANSWER, HOSTILE
 from tests.support.exchange import exchange, request_bytes
+from tests.support.following import following
 from tests.support.gateway_process import Running
 from tests.support.locked_database import locked
 from tests.support.receivers import Mailbox, Receiver
@@ -25,7 +27,13 @@ from tests.support.webhooks import SECRET, event, new_id, signed
 ONLY_IN_BODIES = "a-note-4711"
 """A text that each event of the story has in its body, and nowhere else."""
 NOT_FOUND = '{"error": "OrderNotFound"}'
-NOWHERE: Final = {"sr_uuid": "00000000-0000-4000-8000-000000000000", "id": "0" * 32, "name": "nobody", "beginning": "00000000"}
+NOWHERE: Final = {
+    "sr_uuid": "00000000-0000-4000-8000-000000000000",
+    "id": "0" * 32,
+    "name": "nobody",
+    "beginning": "00000000",
+    "number": "0",
+}
 """The same for things that are not there."""
 TOKENS: Final = {role.value: f"a-token-for-{role.value}-4711" for role in Role}
 """The token of the user who has each role."""
@@ -183,11 +191,18 @@ class Told(NamedTuple):
     """The id of a message about the shoes, which the warehouse refused."""
     hostile: dict[str, str]
     """The message ids of the hostile bodies, by their names."""
+    caught: dict[str, str]
+    """The numbers of the requests that the page of requests keeps, by the message ids that they were given."""
 
     @property
     def names(self) -> dict[str, str]:
         """The texts for the words in braces that addresses of pages have."""
-        return {"sr_uuid": self.bag, "id": self.message, "name": "warehouse", "beginning": self.bag[:6]}
+        return {"sr_uuid": self.bag, "id": self.message, "name": "warehouse", "beginning": self.bag[:6], "number": self.number}
+
+    @property
+    def number(self) -> str:
+        """The number of the request that brought `message`."""
+        return self.caught[self.message]
 
     @property
     def origin(self) -> str:
@@ -206,7 +221,7 @@ async def told(folder: Path, smtp_port: int, *, hostile: bool = True, users: boo
     """Run a gateway, tell it the story of the demo, and wait until all that can be delivered is.
 
     Beside the story, a warehouse has refused deliveries, a sink is paused, one has an open breaker, and messages are late,
-    unrouted, quarantined and refused.
+    unrouted, quarantined and refused. Somebody follows the page of requests all the time.
 
     Args:
         smtp_port: a free port, for the mail server.
@@ -218,27 +233,32 @@ async def told(folder: Path, smtp_port: int, *, hostile: bool = True, users: boo
         secrets = {"ERP": SECRET, "SLACK": systems.url(_SLACK), **({"ADMIN_TOKEN": TOKENS["operate"]} if users else {})}
         secrets |= {f"{role.upper()}_TOKEN": token for role, token in TOKENS.items()}
         with Running(folder, toml, secrets) as running:
-            await act(running, "sinks/desk/pause")
-            steps = story(Clock())
-            message_id = ""
-            for step in steps:
-                systems.failures_left = step.failures
-                message_id = message_id if step.kind == "repeated" else new_id()
-                body = json.dumps({**step.event, "note": ONLY_IN_BODIES}, ensure_ascii=False).encode()
-                headers = signed(b"something else" if step.kind == "forged" else body, message_id)
-                await running.post(body, headers)
-            await running.post(event("sr-nobody", event_type="nobody_wants_it", reference_id="ITEM-UNROUTED"))
-            await running.post(event("sr-future", reference_id="ITEM-FUTURE", timestamp="2199-01-01T00:00:00.000Z"))
-            await running.post(event("sr-undated", reference_id="ITEM-UNDATED", timestamp="yesterday"))
-            ids = {}
-            for name, body in HOSTILE.items() if hostile else ():
-                answer = await running.post(body)
-                assert answer.status == 200, f"{name}: {answer}"
-                ids[name] = answer.json()["id"]
-            await settled(running)
-            bag, shoes = (next(step.event["sr_uuid"] for step in steps if step.event["reference_id"] == name) for name in _ITEMS)
-            (refused,) = [one for one in await deliveries(running, state="dead") if one["sr_uuid"] == shoes]
-            yield Told(running, systems, bag, shoes, refused["message_id"], ids)
+            async with following(running, PLAY_LIVE_PATH, _authorized(running)):
+                yield await _tell(running, systems, HOSTILE if hostile else {})
+
+
+async def _tell(running: Running, systems: Systems, hostile: Mapping[str, bytes]) -> Told:
+    await act(running, "sinks/desk/pause")
+    steps = story(Clock())
+    message_id = ""
+    for step in steps:
+        systems.failures_left = step.failures
+        message_id = message_id if step.kind == "repeated" else new_id()
+        body = json.dumps({**step.event, "note": ONLY_IN_BODIES}, ensure_ascii=False).encode()
+        headers = signed(b"something else" if step.kind == "forged" else body, message_id)
+        await running.post(body, headers)
+    await running.post(event("sr-nobody", event_type="nobody_wants_it", reference_id="ITEM-UNROUTED"))
+    await running.post(event("sr-future", reference_id="ITEM-FUTURE", timestamp="2199-01-01T00:00:00.000Z"))
+    await running.post(event("sr-undated", reference_id="ITEM-UNDATED", timestamp="yesterday"))
+    ids = {}
+    for name, body in hostile.items():
+        answer = await running.post(body)
+        assert answer.status == 200, f"{name}: {answer}"
+        ids[name] = answer.json()["id"]
+    await settled(running)
+    bag, shoes = (next(step.event["sr_uuid"] for step in steps if step.event["reference_id"] == name) for name in _ITEMS)
+    (refused,) = [one for one in await deliveries(running, state="dead") if one["sr_uuid"] == shoes]
+    return Told(running, systems, bag, shoes, refused["message_id"], ids, await caught(running))
 
 
 @asynccontextmanager
@@ -260,6 +280,12 @@ async def act(running: Running, path: str, **body: Any) -> dict[str, Any]:
     answer = await exchange(running.addresses["admin"], request)
     assert answer.status == 200, answer
     return dict(answer.json())
+
+
+async def caught(running: Running) -> dict[str, str]:
+    """Return the numbers of the newest requests that were kept, by the ids of their messages."""
+    rows = (await running.admin("/play.json", _authorized(running))).json()["requests"]
+    return {row["message_id"]: str(row["number"]) for row in rows if row["message_id"] is not None}
 
 
 async def deliveries(running: Running, **conditions: str) -> list[dict[str, Any]]:

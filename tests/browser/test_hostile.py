@@ -21,7 +21,7 @@ from tests.browser.matrix import SCRIPTS, Place
 from tests.browser.stories import Told
 from tests.browser.visiting import NARROW, WIDE, Look, Visit, Visiting
 
-ABOUT_ONE = [page for page in PAGES if "{id}" in page.path or "{sr_uuid}" in page.path]
+ABOUT_ONE = [page for page in PAGES if any(name in page.path for name in ("{id}", "{sr_uuid}", "{number}"))]
 SEARCHES = [page for page in PAGES if "q" in page.query]
 OF_MANY = [Place(page.name, page.path) for page in PAGES if "{" not in page.path]
 TURNING = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0e-\x1f\ud800-\udfff]")
@@ -59,7 +59,8 @@ async def harmless(visit: Visit) -> None:
 @pytest.mark.parametrize(("page", "name"), CASES, ids=[f"{page.name}-{name}" for page, name in CASES])
 async def test_a_hostile_body_does_nothing_on_a_page_about_it(visiting: Visiting, told: Told, page: Page, name: str) -> None:
     visit = await visiting.begin(told.origin)
-    await visit.to(page.path.format_map({"id": told.hostile[name], **subject(name)}))
+    names = {"id": told.hostile[name], "number": told.caught[told.hostile[name]], **subject(name)}
+    await visit.to(page.path.format_map(names))
     await harmless(visit)
 
 

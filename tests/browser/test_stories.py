@@ -16,6 +16,7 @@ async def test_the_story_has_deliveries_and_messages_of_every_kind(told: Told) -
     for status in ("quarantined", "unrouted"):
         assert (await told.running.admin(f"/api/messages?status={status}")).json()["messages"] != [], status
     assert told.hostile.keys() == HOSTILE.keys()
+    assert told.caught.keys() >= {told.message, *told.hostile.values()}
 
 
 async def test_the_story_has_late_and_repeated_events_and_the_sinks_in_every_state(told: Told) -> None:

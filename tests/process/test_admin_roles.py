@@ -179,7 +179,7 @@ def test_support_sees_what_the_ledger_has_and_why_a_sink_was_not_told_as_far_as_
 def test_no_page_and_no_twin_of_one_shows_a_body_to_support_and_a_page_is_refused_to_who_may_not_see_it(
     world: World, page: Page
 ) -> None:
-    names = {"sr_uuid": SR, "message_id": world.message_id, "id": world.message_id, "name": "erp", "sink": "erp"}
+    names = {"sr_uuid": SR, "id": world.message_id, "name": "erp", "number": "1"}
     for path in (page.path, page.twin):
         for query in ("", *(f"?{asked}" for asked in QUESTIONS if asked.partition("=")[0] in page.query)):
             for role in Role:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -14,6 +14,8 @@ from urllib.parse import urlencode
 import pytest
 
 from gateway.core.users import Role
+from gateway.web.pages.live_streams import PLAY_LIVE_PATH
+from tests.support.following import following
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.waiting import PATIENCE
 from tests.support.webhooks import event, signed
@@ -149,25 +151,12 @@ async def test_a_request_that_has_gone_or_never_was_is_named(running: Running) -
     assert ask(running, "/play?before=x").status == 400
 
 
-@asynccontextmanager
-async def following(running: Running, path: str) -> AsyncIterator[asyncio.StreamReader]:
-    """A live page, whose stream is open."""
-    address = running.addresses["admin"]
-    assert isinstance(address, tuple)
-    reader, writer = await asyncio.open_connection(*address)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKENS['support']}\r\n\r\n".encode())
-    try:
-        yield reader
-    finally:
-        writer.transport.abort()
-
-
 async def test_a_live_page_looks_and_hears_of_each_request(tmp_path: Path) -> None:
     token = '[admin]\nlisten = ["127.0.0.1:0"]\ntoken = { env = "ADMIN_TOKEN" }\n'
     with Running(tmp_path, token + CONFIG, {"ADMIN_TOKEN": TOKENS["support"]}) as running, no_traceback(running):
         await running.post(event(reference_id="BAG-7"))
-        async with following(running, "/play/live") as reader, asyncio.timeout(PATIENCE):
-            await reader.readuntil(b"event: live")
+        headers = [("Authorization", f"Bearer {TOKENS['support']}")]
+        async with following(running, PLAY_LIVE_PATH, headers) as reader, asyncio.timeout(PATIENCE):
             await running.post(event(reference_id="BAG-8"))
             await reader.readuntil(b"event: changed")
         listed = ask(running, "/play.json", "support").json()["requests"]
