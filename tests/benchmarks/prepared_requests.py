@@ -16,13 +16,34 @@ from tests.support.webhooks import PATH, hmac_signature
 Shape = Literal["growing", "scattered", "repeated", "followed"]
 """`growing`: service requests and timestamps that grow, as those of a sender do. `scattered`: service requests in no order.
 `repeated`: growing, and each request comes twice, the second time REPEATED_AFTER requests later. `followed`: each service request
-has EVENTS_OF_ONE events, with those of FOLLOWED_TOGETHER others between two of them."""
+has the events of STATES, with those of FOLLOWED_TOGETHER others between two of them."""
 REPEATED_AFTER = 256
-EVENTS_OF_ONE = 7
+STATES = (
+    *(("QC", "PENDING"), ("QC", "APPROVED"), ("QUEUE", None), ("UNDERWAY", "ASSIGNED"), ("UNDERWAY", "APPROVED")),
+    *(("COMPLETE", "REJECTED"), ("COMPLETE", "COMPLETE")),
+)
 FOLLOWED_TOGETHER = 2000
 
-_BODY = json.dumps({**SAMPLES["counterfeit"], "sr_uuid": "SR", "timestamp": "TIMESTAMP"}, separators=(",", ":"))
-_BEFORE, _BETWEEN, _AFTER = (part for half in _BODY.split("SR", 1) for part in half.split("TIMESTAMP"))
+
+_Parts = tuple[str, str, str]
+"""The text of a body before the service request, between that and the timestamp, and behind it."""
+
+
+def _body(primary: str, supplement: str | None) -> str:
+    state = {"primary": primary, "supplement": supplement}
+    values = {**SAMPLES["counterfeit"], "sr_uuid": "SR", "timestamp": "TIMESTAMP", "state": state}
+    return json.dumps(values, separators=(",", ":"))
+
+
+def _parts(body: str) -> _Parts:
+    before, rest = body.split("SR", 1)
+    between, after = rest.split("TIMESTAMP")
+    return before, between, after
+
+
+_BODY = _body("COMPLETE", "REJECTED")
+_COUNTERFEIT = _parts(_BODY)
+_STORY = tuple(_parts(_body(*state)) for state in STATES)
 _numbers = itertools.count(1)
 
 
@@ -34,9 +55,10 @@ def write_webhooks(file: Path, count: int, shape: Shape = "growing", *, path: st
 def webhook(shape: Shape = "growing", path: str = PATH) -> bytes:
     """Return the request of the next event."""
     number = next(_numbers)
-    place = _followed(number) if shape == "followed" else number
+    step, place = _followed(number) if shape == "followed" else (_COUNTERFEIT, number)
+    before, between, after = step
     service_request = str(uuid.uuid4()) if shape == "scattered" else f"{place:08x}-0000-7000-8000-000000000000"
-    body = f"{_BEFORE}{service_request}{_BETWEEN}{timestamp(number)}{_AFTER}".encode()
+    body = f"{before}{service_request}{between}{timestamp(number)}{after}".encode()
     message_id, now = f"msg_{number:027d}", str(int(time.time()))
     return (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nsvix-id: {message_id}\r\n"
@@ -45,10 +67,11 @@ def webhook(shape: Shape = "growing", path: str = PATH) -> bytes:
     ).encode() + body
 
 
-def _followed(number: int) -> int:
-    """Return the place of the service request that the event of a number is about."""
-    block, rest = divmod(number, EVENTS_OF_ONE * FOLLOWED_TOGETHER)
-    return block * FOLLOWED_TOGETHER + rest % FOLLOWED_TOGETHER
+def _followed(number: int) -> tuple[_Parts, int]:
+    """Return the parts of the event of a number, and the place of the service request that it is about."""
+    block, rest = divmod(number, len(STATES) * FOLLOWED_TOGETHER)
+    step, place = divmod(rest, FOLLOWED_TOGETHER)
+    return _STORY[step], block * FOLLOWED_TOGETHER + place
 
 
 def timestamp(milliseconds: int) -> str:

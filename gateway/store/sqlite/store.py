@@ -208,7 +208,7 @@ class SqliteStore(Reading):
     async def clamp_due(self, sink: str, latest: float) -> None:
         instant = self.timeline.stored(latest)
         while await self.change(partial(operations.clamp_due, sink=sink, latest=instant, size=_SLICE)) == _SLICE:
-            await self._drop_passed()
+            pass
 
     async def keep_conversation(self, sink: str, channel: str, sr: str, conversation: Conversation, now: float) -> None:
         await self.change(partial(conversation_rows.keep, sink=sink, channel=channel, sr=sr, conversation=conversation, now=now))
