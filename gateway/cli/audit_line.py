@@ -8,7 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.cli.output import for_people, printable
-from gateway.core.audit_events import AUDIT_EVENTS, AuditSealed
+from gateway.core.audit_event_table import AUDIT_EVENTS
+from gateway.core.audit_events import AuditSealed
 
 STYLES = {
     "accepted": "green",

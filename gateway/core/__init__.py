@@ -39,7 +39,7 @@ What several layers speak of:
     ledger            the row of a service request, and the facts about an event (packed_rows: the form of the store)
     conversation      what a sink remembers of a service request
     kept_requests     requests that fitted no secret
-    audit_events      every event of the audit log (audit_event_kinds, audit_fields: what they consist of)
+    audit_events      every event of the audit log (audit_event_table: by name; audit_event_kinds, audit_fields: their parts)
     delivery_events   which of them a settlement makes
     seals             what makes its lines provable (merkle: trees over lines and their proofs)
     evidence_file     a file that proves a message to others: its records (evidence_check, evidence_facts: what is wrong with it)

@@ -10,9 +10,9 @@ field that does not apply is None here, and left out of the line. A struct decla
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from gateway.core.audit_event_kinds import AuditEvent, GatewayEvent, MessageEvent
+from gateway.core.audit_event_kinds import GatewayEvent, MessageEvent
 
 
 class MessageAccepted(MessageEvent, frozen=True, kw_only=True):
@@ -392,13 +392,6 @@ class AuditSealed(GatewayEvent, frozen=True, kw_only=True):
     before: str | None = None
     seal: str | None = None
 
-
-AUDIT_EVENTS: Mapping[str, type[AuditEvent]] = {
-    event.name: event
-    for event in tuple(globals().values())
-    if isinstance(event, type) and issubclass(event, AuditEvent) and "name" in vars(event)
-}
-"""Every event of this file by its name, in the order of the file."""
 
 NEW_MESSAGE = frozenset((MessageAccepted.name, MessageQuarantined.name))
 """The events that tell of a message for the first time."""

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.core.audit_event_kinds import AuditEvent, GatewayEvent, MessageEvent
-from gateway.core.audit_events import AUDIT_EVENTS
+from gateway.core.audit_event_table import AUDIT_EVENTS
 from gateway.core.audit_fields import VERSION
 from gateway.core.documents import Ids
 from gateway.core.errors import StoreError

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gateway.core.audit_event_kinds import MessageEvent
-from gateway.core.audit_events import AUDIT_EVENTS
+from gateway.core.audit_event_table import AUDIT_EVENTS
 from gateway.core.audit_fields import FIELDS, MESSAGE_FIELDS
 from gateway.core.errors import EXIT_CODES
 from gateway.observability.metrics import Metrics

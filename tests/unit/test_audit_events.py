@@ -16,8 +16,8 @@ import structlog
 from gateway.cli.audit_line import STYLES
 from gateway.core import audit_events
 from gateway.core.audit_event_kinds import AuditEvent, GatewayEvent, MessageEvent
+from gateway.core.audit_event_table import AUDIT_EVENTS
 from gateway.core.audit_events import (
-    AUDIT_EVENTS,
     AuditSealed,
     ConfigRefused,
     ConfigReloaded,
