@@ -36,7 +36,10 @@ class Columns(NamedTuple):
 
 
 class Standing(Struct, gc=False):
-    """The row of a service request, as the store keeps it; it does not change. The garbage collector has nothing to look at."""
+    """The row of a service request, as the store keeps it. Nothing of it changes but what `columns` remembers.
+
+    The garbage collector has nothing to look at.
+    """
 
     number: int
     last: int
