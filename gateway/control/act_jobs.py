@@ -118,7 +118,9 @@ class ActJobs:
 
     async def run(self) -> None:
         """Do what is asked for, until cancelled."""
-        await asyncio.gather(*(self._work() for _ in range(_AT_ONCE)))
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(1, _AT_ONCE + 1):
+                tasks.create_task(self._work(), name=f"act:{number}")
 
     async def _work(self) -> None:
         while True:

@@ -146,6 +146,7 @@ class TestDamage:
             "repeats",
             "acts",
             "acts_by_message",
+            "sink_acts",
             "watch_timers",
             "watch_timers_due",
             "watch_timers_told",

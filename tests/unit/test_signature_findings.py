@@ -18,7 +18,7 @@ from gateway.core.signature import Key, verify
 from gateway.core.signature_findings import BodyChange, Kind, SignatureFinding, SignedContent, Suspect, examine
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
-OTHER = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+OTHER = "whsec_" + base64.b64encode(bytes(range(32, 0, -1))).decode()
 OURS = [Suspect("env NEW", Secret(SECRET)), Suspect("env OLD", Secret(OTHER))]
 RAW = base64.b64decode(SECRET.removeprefix("whsec_"))
 NOW = 1_772_000_000
