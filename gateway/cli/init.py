@@ -145,6 +145,7 @@ def init(
         (f"gateway send counterfeit{option}", "in another terminal: a sample event, signed with your secret"),
     ):
         print(f"  {command:<{36 + len(option)}}  # {why}")
+    print("\nTo develop a receiver you need no configuration: `gateway play` shows what comes, and why a signature fits or not.")
     return 0
 
 

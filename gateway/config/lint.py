@@ -16,7 +16,7 @@ from gateway.config.overlap import shadowed
 from gateway.config.rules import tables_of
 from gateway.config.settings import Config, Rule
 from gateway.config.spelling import of_pattern, of_test
-from gateway.config.watch_rules import unusual_watches
+from gateway.config.watch_rules import hasty_watches, unusual_watches
 from gateway.core.errors import Problem
 from gateway.core.events import Milestone
 from gateway.core.routing import GATEWAY, RECONCILE, may_apply
@@ -60,6 +60,7 @@ def notes(config: Config) -> Iterator[Problem]:
         wrong = "nobody is told when a service request stays in a state for too long: no route asks for gateway.sr_stalled"
         hint = 'add [[routes]] with source = "gateway" and the sinks of the people who should know'
         yield Problem(file=str(config.file), place="[[watch]]", wrong=wrong, hint=hint, level="note")
+    yield from hasty_watches(config.watch_rules)
     if config.reconcile is not None and config.rules:
         yield from _notes_of_reconcile(config, config.reconcile.emit)
 

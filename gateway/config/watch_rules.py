@@ -14,6 +14,7 @@ from gateway.config.location import Finding, Findings, Place, warning
 from gateway.config.memo import Memo
 from gateway.config.rules import tables_in, was_refused
 from gateway.config.settings import WatchRule, WatchSettings
+from gateway.core.errors import Problem
 from gateway.core.events import ANY, STATES, State
 from gateway.core.values import Duration
 from gateway.core.watches import SETTLE, Watch
@@ -51,6 +52,17 @@ def unusual_watches(rules: Iterable[WatchRule]) -> Iterator[Finding]:
             primary = state.partition("/")[0]
             if state not in KNOWN_STATES and primary not in _OPEN:
                 yield warning(where, "no documented state has this name", suggestion(state, KNOWN_STATES))
+
+
+def hasty_watches(rules: Iterable[WatchRule]) -> Iterator[Problem]:
+    """Yield notes about times that are shorter than the one that the gateway waits for late events."""
+    for rule in rules:
+        if rule.settings.after < _SHORTEST:
+            wrong = f"people are told {_SHORTEST} after an event came, at the earliest, and not after {rule.settings.after}"
+            hint = "until then an event that arrives late may still end the state"
+            yield Problem(
+                file=str(rule.place.file), place=f'[[watch]] "{rule.settings.name}"', wrong=wrong, hint=hint, level="note"
+            )
 
 
 def _rule(place: Place, table: Any, findings: Findings) -> WatchRule | None:

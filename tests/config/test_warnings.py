@@ -135,6 +135,15 @@ def test_a_secret_file_is_looked_at_without_its_content_where_no_secret_is_read(
     assert len(load(file, Environment({}), secrets=False).warnings) == 1
 
 
+@pytest.mark.parametrize(("after", "noted"), [("59s", True), ("60s", False)])
+def test_a_watch_shorter_than_the_wait_for_late_events_is_noted(tmp_path: Path, after: str, noted: bool) -> None:
+    file = tmp_path / "gateway.toml"
+    watch = f'[[watch]]\nname = "soon"\nstate = "QC/PENDING"\nafter = "{after}"\n'
+    file.write_text('[sources.legitmark]\nsecrets = [{ env = "S" }]\n' + SINK + ALL + watch)
+    found = [str(note) for note in load(file, Environment({}), secrets=False).notes]
+    assert any("at the earliest" in note and "soon" in note for note in found) is noted
+
+
 # Routes that say nothing.
 
 
