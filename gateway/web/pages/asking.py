@@ -58,6 +58,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     """Unix seconds, UTC."""
     form: Mapping[str, str] = {}
     """The fields of the form that was sent; empty if the page is only looked at."""
+    as_data: bool = False
+    """The twin of the page is asked for, and nothing is laid out for people."""
     token: str = ""
     """A text for the forms of this page, which no other page has: what is sent twice is done once."""
 

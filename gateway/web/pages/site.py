@@ -104,7 +104,7 @@ class Pages:
                 return self._problem(None, asked, PageProblem("missing", 404), is_twin=False)
             return None
         page, names = found
-        asked = msgspec.structs.replace(asked, names=names)
+        asked = msgspec.structs.replace(asked, names=names, as_data=is_twin)
         if request.method == "POST" and page.post is not None and not is_twin:
             return await self._posted(request, page, page.post, asked)
         return self._only_looked_at(request) or await self._looked_at(request, page, asked, is_twin=is_twin)

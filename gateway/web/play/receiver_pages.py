@@ -137,6 +137,7 @@ class ReceiverPages:
             language=language,
             chosen=chosen,
             now=self._clock.now(),
+            as_data=path.endswith(TWIN),
         )
         names = asked.path.removeprefix(PAGE).strip("/")
         try:

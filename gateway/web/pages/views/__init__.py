@@ -12,5 +12,6 @@ rules_page         `/rules`: where messages go, and what the rules do with an ev
 acts_page          `/acts`: what people did
 act_page           `/act`: what an act would change, and the act itself
 play_page          `/play`, `/play/NUMBER`: requests as they come
+laid_out           bodies for people, long ones laid out in a thread
 parameters_read    parameters that several views read
 """

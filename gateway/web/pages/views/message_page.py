@@ -6,14 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from gateway.control.browse import ShownMessage
 from gateway.core.users import Role
 from gateway.web.admin.json_documents import attempts_json, story_json
 from gateway.web.door.discretion import attempts_for, story_for
 from gateway.web.pages.asking import Asked, Control, Download, Elsewhere, NotAllowed, NotThere
-from gateway.web.pages.shown_text import ShownText, payload
+from gateway.web.pages.shown_text import ShownText
+from gateway.web.pages.views.laid_out import laid_out
 from gateway.web.pages.views.parameters_read import number, switched_on
 
 _ATTEMPTS = 50
@@ -39,11 +40,8 @@ class MessagePage(Struct, frozen=True):
     """All attempts at the delivery that the URL names; None if it names none."""
     not_told: Sequence[str]
     """The sinks of the configuration that have no delivery of it."""
-
-    @property
-    def payload(self) -> ShownText | None:
-        """The body for people; None if the visitor may not see it."""
-        return None if self.message["body"] is None else payload(self.message["body"].encode("utf-8", "surrogatepass"))
+    payload: ShownText | UnsetType | None = UNSET
+    """The body for people; None if the visitor may not see it. The twin has the body itself."""
 
     def last(self, delivery: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a delivery with its last attempt, as the macros about deliveries take it."""
@@ -78,7 +76,8 @@ async def one_message(control: Control, asked: Asked) -> MessagePage | Download 
     message["sent_before"] = None if signed is None else round(found.shown.story.received_at - int(signed.timestamp), 3)
     told = {one["sink"] for one in message["deliveries"]}
     missing = [name for name in control.config().sinks if name not in told]
-    return MessagePage(message, len(found.body), await _attempts(control, asked, name, told), missing)
+    shown = UNSET if asked.as_data else await laid_out(message["body"])
+    return MessagePage(message, len(found.body), await _attempts(control, asked, name, told), missing, shown)
 
 
 async def _attempts(control: Control, asked: Asked, name: str, told: set[str]) -> AttemptsShown | None:

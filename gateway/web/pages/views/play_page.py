@@ -10,7 +10,8 @@ from msgspec import UNSET, Struct, UnsetType
 from gateway.core.request_pictures import RequestPicture
 from gateway.core.users import Role
 from gateway.web.pages.asking import Asked, Mistake, NotThere
-from gateway.web.pages.shown_text import ShownText, payload
+from gateway.web.pages.shown_text import ShownText
+from gateway.web.pages.views.laid_out import laid_out
 from gateway.web.play.play_asked import PlayAsked
 
 _ROWS = 50
@@ -46,16 +47,13 @@ class CaughtPage(Struct, frozen=True, kw_only=True):
     sinks: Sequence[str] | None = None
     newer: int | None = None
     older: int | None = None
+    shown: ShownText | UnsetType | None = UNSET
+    """The body for people; None if it was not kept, is empty, or may not be seen. The twin has the body itself."""
 
     @property
     def with_body(self) -> bool:
         """The visitor may see the headers and the body."""
         return self.headers is not UNSET
-
-    @property
-    def shown(self) -> ShownText | None:
-        """The body for people; None if it was not kept, or may not be seen."""
-        return payload(self.body.encode("utf-8", "surrogatepass")) if isinstance(self.body, str) and self.body else None
 
 
 async def play(control: HasPlay, asked: Asked) -> PlayPage:
@@ -80,6 +78,7 @@ async def caught(control: HasPlay, asked: Asked) -> CaughtPage:
     if request is None:
         raise NotThere(asked.names[0])
     details = control.play.shown.details(request, bodies=asked.visitor.role.includes(Role.READ))
+    body = details.body if isinstance(details.body, str) and details.body else None
     return CaughtPage(
         request=details.request,
         headers=details.headers,
@@ -89,6 +88,7 @@ async def caught(control: HasPlay, asked: Asked) -> CaughtPage:
         sinks=details.sinks,
         newer=number + 1 if ring.get(number + 1) is not None else None,
         older=number - 1 if ring.get(number - 1) is not None else None,
+        shown=UNSET if asked.as_data else await laid_out(body),
     )
 
 
