@@ -23,8 +23,8 @@ HEARTBEAT_SECONDS: Final = 15.0
 _STEP_SECONDS = 1.0
 """Seconds between two looks, and so between two events: whatever changed meanwhile is one event."""
 _BUSY_CHANGES = 200.0
-"""Changes a second beyond which all open pages together are told about once a second, not each of them: a page that is drawn again
-takes processor time from the events that change it."""
+"""Changes a second beyond which all open pages together are told about once a second, not each of them: a page that is drawn
+again takes processor time from the events that change it."""
 _PATIENCE_SECONDS = 15.0
 """Seconds in which a browser has to take an event."""
 _BEGINNING = b"retry: 3000\nevent: live\ndata: 1\n\n"
