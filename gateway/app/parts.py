@@ -36,6 +36,7 @@ from gateway.app.reload import Follower, Part, Reloads
 from gateway.app.rules_in_use import RulesInUse
 from gateway.app.running import Running
 from gateway.config import Config
+from gateway.control.act_jobs import MOST_AT_ONCE
 from gateway.control.browse import Browse
 from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.evidence import Evidence
@@ -367,7 +368,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         ("lookout", lookout.run),
         ("reconciler", reconciler.run),
         ("gaps", gaps.run),
-        ("acts", acts.jobs.run),
+        *((f"act:{number}", acts.jobs.run) for number in range(1, MOST_AT_ONCE + 1)),
         ("onlookers", play.onlookers.run),
     ]
     if tls is not None:

@@ -20,7 +20,8 @@ from gateway.observability.logs import Log
 MOST_UNDER_WAY = 32
 _MOST_KEPT = 200
 """Jobs that can be looked at, those under way included; the oldest ended one is forgotten for a new one."""
-_AT_ONCE = 4
+MOST_AT_ONCE = 4
+"""Tasks that run `ActJobs.run`: an act over many deliveries delays no other."""
 
 JobAct = Literal["replay", "reroute", "discard", "drill", "sample"]
 Work = Callable[[], AsyncIterator["Slice | Drilled | SampleSent"]]
@@ -117,12 +118,7 @@ class ActJobs:
         await self._clock.wait(job.over, seconds)
 
     async def run(self) -> None:
-        """Do what is asked for, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(1, _AT_ONCE + 1):
-                tasks.create_task(self._work(), name=f"act:{number}")
-
-    async def _work(self) -> None:
+        """Do what is asked for, one act at a time, until cancelled. `MOST_AT_ONCE` tasks run it."""
         while True:
             job, work = await self._waiting.get()
             try:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import pytest
 import structlog
 
-from gateway.control.act_jobs import MOST_UNDER_WAY, ActJobs, TooManyJobs, Work
+from gateway.control.act_jobs import MOST_AT_ONCE, MOST_UNDER_WAY, ActJobs, TooManyJobs, Work
 from gateway.control.bulk_acts import Slice
 from gateway.core.errors import StoreError
 from tests.fakes import FakeClock
@@ -18,11 +17,11 @@ from tests.fakes import FakeClock
 @pytest.fixture
 async def jobs(clock: FakeClock) -> AsyncIterator[ActJobs]:
     jobs = ActJobs(clock=clock, log=structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]))
-    running = asyncio.create_task(jobs.run())
+    running = [asyncio.create_task(jobs.run()) for _ in range(MOST_AT_ONCE)]
     yield jobs
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    for one in running:
+        one.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 def doing(*steps: Slice | Exception, wait: asyncio.Event | None = None) -> Work:

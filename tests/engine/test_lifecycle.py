@@ -29,7 +29,7 @@ path = "crm.jsonl"
 """
 SERVING = {
     *("store", "audit", "janitor", "watchdog", "reloads", "reverify", "sources", "sealing", "lookout", "reconciler", "gaps"),
-    *("lanes", "lane:erp", "lane:crm", "onlookers", "acts", "act:1", "act:2", "act:3", "act:4"),
+    *("lanes", "lane:erp", "lane:crm", "onlookers", "act:1", "act:2", "act:3", "act:4"),
 }
 
 

@@ -38,7 +38,7 @@ class Studio:
 
     async def step(self, seconds: float = 1.0) -> None:
         """Let time pass once all streams wait for it."""
-        await until(lambda: len(self.clock.sleeping) == self.live.open)
+        await until(lambda: sum(left > 0 for left in self.clock.sleeping) == self.live.open)
         self.clock.advance(seconds)
 
 
@@ -78,6 +78,29 @@ async def test_a_stream_tells_of_changes_once_a_second_at_most(studio: Studio, s
         studio.changes += 1
         await studio.step()
         assert await heard(stream.content.readline) == "changed"
+
+
+async def test_a_busy_gateway_tells_its_open_pages_one_second_after_the_other(studio: Studio) -> None:
+    async with ClientSession() as session:
+        streams = [await session.get(studio.url) for _ in range(3)]
+        for stream in streams:
+            assert await heard(stream.content.readline) == "live"
+        for told in range(2):
+            for _ in range(3):
+                studio.changes += 1000
+                await studio.step()
+            assert [await heard(stream.content.readline) for stream in streams] == ["changed"] * 3, told
+        studio.changes += 100
+        await studio.step()
+        assert [await heard(stream.content.readline) for stream in streams] == ["changed"] * 3, "it is not busy any more"
+        studio.changes += 1000
+        for _ in range(int(HEARTBEAT_SECONDS)):
+            await studio.step()
+        assert [await heard(stream.content.readline) for stream in streams] == ["changed"] * 3
+        await studio.step(HEARTBEAT_SECONDS)
+        assert [await heard(stream.content.readline) for stream in streams] == ["beat"] * 3, "nothing was told twice"
+        for stream in streams:
+            stream.close()
 
 
 async def test_a_stream_ends_as_soon_as_the_gateway_stops(studio: Studio, session: ClientSession) -> None:

@@ -22,6 +22,9 @@ MOST_STREAMS: Final = 32
 HEARTBEAT_SECONDS: Final = 15.0
 _STEP_SECONDS = 1.0
 """Seconds between two looks, and so between two events: whatever changed meanwhile is one event."""
+_BUSY_CHANGES = 200.0
+"""Changes a second beyond which all open pages together are told about once a second, not each of them: a page that is drawn
+again takes processor time from the events that change it."""
 _PATIENCE_SECONDS = 15.0
 """Seconds in which a browser has to take an event."""
 _BEGINNING = b"retry: 3000\nevent: live\ndata: 1\n\n"
@@ -36,7 +39,7 @@ class LiveStreams:
     def __init__(self, *, changes: Mapping[str, Callable[[], int]], stop: asyncio.Event, clock: Clock) -> None:
         """
         Args:
-            changes: by the path of a stream, returns a number that is another one after each change of what its pages show. It is
+            changes: by the path of a stream, returns a number that grows by one with each change of what its pages show. It is
                 called about once a second while somebody watches.
             stop: set when the gateway stops; all streams end then, before anything else does.
         """
@@ -78,15 +81,18 @@ class LiveStreams:
         self, request: web.BaseRequest, response: web.StreamResponse, changes: Callable[[], int], seen: int
     ) -> None:
         await _say(response, _BEGINNING)
-        said_at = self._clock.monotonic()
+        said_at = told_at = self._clock.monotonic()
         while not await self._clock.wait(self._stop, _STEP_SECONDS):
             if request.transport is None or request.transport.is_closing():
                 return
-            changed = changes()
-            if changed == seen and self._clock.monotonic() - said_at < HEARTBEAT_SECONDS:
-                continue
-            await _say(response, _HEARTBEAT if changed == seen else _CHANGED)
-            seen, said_at = changed, self._clock.monotonic()
+            now, changed = self._clock.monotonic(), changes()
+            since = now - told_at
+            if changed != seen and (since >= self._open or changed - seen <= _BUSY_CHANGES * since):
+                await _say(response, _CHANGED)
+                seen, said_at, told_at = changed, now, now
+            elif now - said_at >= HEARTBEAT_SECONDS:
+                await _say(response, _HEARTBEAT)
+                said_at = now
         await _say(response, _ENDING)
 
 
