@@ -93,7 +93,7 @@ def test_japanese_says_the_same_with_words_of_its_own_and_the_same_facts() -> No
             assert any("\u3040" <= letter <= "\u30ff" for letter in said), said
             assert "{" not in said
     words = [attention_words(one, TROUBLED, catalogue("ja")) for one in attention(TROUBLED) if one.sink == "breaker"]
-    assert words == ["遮断中、3 件が待機しています：http_status HTTP 500 OrderNotFound"]
+    assert words == ["遮断中、3 件が待機しています：HTTP 500 OrderNotFound"]
 
 
 def test_two_rules_that_watch_are_told_apart() -> None:

@@ -54,7 +54,7 @@ def _refusing(source: SourceStatus, texts: Catalogue) -> str:
 
 def _why(sink: SinkStatus, texts: Catalogue) -> str:
     last = sink.last_error
-    return f"{last.reason} {last.detail}".strip() if last else texts.text("attention.no_error")
+    return last.detail or last.reason if last else texts.text("attention.no_error")
 
 
 def _exact(instant: Any) -> str:
