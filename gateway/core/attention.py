@@ -270,7 +270,7 @@ def _of_a_sink(sink: SinkStatus, now: datetime) -> Iterator[Attention]:
 
 
 def _why(sink: SinkStatus) -> str:
-    return f"{sink.last_error.reason} {sink.last_error.detail}".strip() if sink.last_error else "no error is known"
+    return sink.last_error.detail or sink.last_error.reason if sink.last_error else "no error is known"
 
 
 def _number(number: int, one: str, many: str) -> str:
