@@ -106,12 +106,12 @@ def test_a_refused_reload_names_who_asked_and_a_command_for_any_path() -> None:
     [
         ({"dead": 1}, "dead", "1 delivery is dead", "gateway deliveries --state dead --sink erp"),
         ({"dead": 2}, "dead", "2 deliveries are dead", "gateway deliveries --state dead --sink erp"),
-        ({"state": "breaker_open", "queued": 4}, "breaker", "4 waiting: timeout no outcome within 30 s", "gateway drill erp"),
+        ({"state": "breaker_open", "queued": 4}, "breaker", "4 waiting: no outcome within 30 s", "gateway drill erp"),
         ({"state": "held", "queued": 4}, "held", "not in the configuration", "gateway discard --state queued --sink erp"),
         (
             {"queued": 4, "oldest_seconds": 3600.0},
             "late",
-            "late, 4 waiting: timeout",
+            "late, 4 waiting: no outcome within",
             "gateway deliveries --state queued --sink erp",
         ),
         (
