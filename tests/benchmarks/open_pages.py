@@ -9,6 +9,7 @@ the fetch took. It prints `open` once every stream is, and how many pages were f
 from __future__ import annotations
 
 import asyncio
+import html
 import re
 import sys
 import time
@@ -40,7 +41,9 @@ class OpenPage:
         stream_path = _STREAM.search(await self._fetch())
         assert stream_path is not None, f"{self._path} follows nothing"
         no_end = aiohttp.ClientTimeout(total=None)
-        async with self._session.get(stream_path[1], timeout=no_end, headers={"Accept": "text/event-stream"}) as stream:
+        async with self._session.get(
+            html.unescape(stream_path[1]), timeout=no_end, headers={"Accept": "text/event-stream"}
+        ) as stream:
             stream.raise_for_status()
             async for line in stream.content:
                 self.live.set()

@@ -46,7 +46,8 @@ class LiveStreams:
         self._changes = changes
         self._stop = stop
         self._clock = clock
-        self._open = 0
+        self._told: dict[str, dict[object, float]] = {path: {} for path in changes}
+        """For each open stream of a path, the monotonic seconds when it last told of a change, or was opened."""
 
     @property
     def paths(self) -> Collection[str]:
@@ -56,44 +57,55 @@ class LiveStreams:
     @property
     def open(self) -> int:
         """How many streams are open."""
-        return self._open
+        return sum(map(len, self._told.values()))
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Stream until the browser goes, or the gateway stops. 503 if `MOST_STREAMS` are open."""
-        if self._open >= MOST_STREAMS:
+        if self.open >= MOST_STREAMS:
             detail = f"{MOST_STREAMS} pages are live already; this one shows what was when it was loaded"
             return json_response(503, {"error": "overloaded", "detail": detail}, {**PAGE_HEADERS, "Retry-After": "60"})
         response = web.StreamResponse(headers={**PAGE_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         response.force_close()
-        self._open += 1
+        told = self._told[request.path]
+        told[response] = self._clock.monotonic()
         try:
             changes = self._changes[request.path]
             seen = changes()
             await response.prepare(request)
-            await self._follow(request, response, changes, seen)
+            await self._follow(request, response, changes, seen, told)
         except (ConnectionResetError, TimeoutError):
             pass  # the browser has gone
         finally:
-            self._open -= 1
+            del told[response]
         return response
 
     async def _follow(
-        self, request: web.BaseRequest, response: web.StreamResponse, changes: Callable[[], int], seen: int
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        changes: Callable[[], int],
+        seen: int,
+        told: dict[object, float],
     ) -> None:
         await _say(response, _BEGINNING)
-        said_at = told_at = self._clock.monotonic()
+        said_at = told[response]
         while not await self._clock.wait(self._stop, _STEP_SECONDS):
             if request.transport is None or request.transport.is_closing():
                 return
             now, changed = self._clock.monotonic(), changes()
-            since = now - told_at
-            if changed != seen and (since >= self._open or changed - seen <= _BUSY_CHANGES * since):
+            is_busy = changed - seen > _BUSY_CHANGES * (now - told[response])
+            if changed != seen and (not is_busy or _is_next(response, told, now)):
+                seen, said_at, told[response] = changed, now, now
                 await _say(response, _CHANGED)
-                seen, said_at, told_at = changed, now, now
             elif now - said_at >= HEARTBEAT_SECONDS:
                 await _say(response, _HEARTBEAT)
                 said_at = now
         await _say(response, _ENDING)
+
+
+def _is_next(stream: object, told: Mapping[object, float], now: float) -> bool:
+    """Return whether a stream has waited longest, and no other has told of a change for a second."""
+    return told[stream] == min(told.values()) and now - max(told.values()) >= _STEP_SECONDS
 
 
 async def _say(response: web.StreamResponse, event: bytes) -> None:
