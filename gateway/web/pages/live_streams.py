@@ -47,7 +47,7 @@ class LiveStreams:
         self._stop = stop
         self._clock = clock
         self._told: dict[str, dict[object, float]] = {path: {} for path in changes}
-        """For each open stream of a path, the monotonic seconds when it last told of a change, or was opened."""
+        """The monotonic seconds when each open stream of a path last told of a change, or was opened."""
 
     @property
     def paths(self) -> Collection[str]:
