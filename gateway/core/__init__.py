@@ -5,6 +5,7 @@ A reader who follows a webhook opens them in this order:
     signature         what may come in: the only way to a `VerifiedMessage`
     events            what the bytes mean (vocabulary: the words that events use; samples: one event of each kind)
     judge             what an event means for its service request: is it late, which round, what is wrong
+    hindsight         what the same events mean by what is known now
     routing           which sinks get it: patterns, made of conditions
     lateness          which sinks a late event does not go to
     joins             which two events may go out as one message
