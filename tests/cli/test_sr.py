@@ -31,6 +31,15 @@ path = "archive.jsonl"
 type = "jsonl"
 path = "erp.jsonl"
 
+[sinks.pager]
+type = "jsonl"
+path = "pager.jsonl"
+
+[[routes]]
+name = "alarms"
+source = "gateway"
+sinks = ["pager"]
+
 [[routes]]
 name = "everything"
 sinks = ["archive"]
@@ -91,6 +100,10 @@ def test_one_command_says_who_was_told_and_why_the_erp_was_not(standing: Running
         ["authentic", "! skipped QC/APPROVED"],
     ]
     assert [block.count("erp: not told") for block in blocks] == [1, 1, 0] and "erp: told" in blocks[2]
+    closed = "on arrival: skipped QC/APPROVED, was QC/PENDING; by what is known now: nothing skipped, was QC/APPROVED"
+    assert closed in blocks[2] and "on arrival" not in blocks[0]
+    assert "on arrival: late, was COMPLETE/APPROVED; by what is known now: in order, was QC/PENDING" in blocks[1]
+    assert done.out.count("pager") == 1 and '  pager: told only of the gateway\'s own events, by "alarms"\n' in done.out
     wanted = 'milestone: expected ["authentic", "counterfeit"], is "qc_pending"'
     line = (standing.folder / "gateway.toml").read_text().splitlines().index('name = "verdicts"')
     assert f'erp: not told: "verdicts" (gateway.toml:{line}) {wanted}' in blocks[0]
