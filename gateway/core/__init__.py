@@ -34,6 +34,7 @@ What several layers speak of:
     request_documents what the store tells people about service requests
     references        reference ids in any case
     selection         the messages and deliveries that a person names
+    named_requests    the service requests that a name stands for
     rules_then        the rules of a configuration, as the store keeps them
     why_not           why a route did not apply, in words
     fact_fields       the facts as patterns and templates name them

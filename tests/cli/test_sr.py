@@ -195,6 +195,18 @@ def test_a_replay_counts_the_late_ones_and_leaves_them_out_if_asked(standing: Ru
     assert counted("--json").document() == {"count": 4, "changed": 0, "dead": 0, "delivered": 4, "new": 0, "late": 2}
 
 
+def test_before_an_act_by_a_name_the_requests_are_named_that_it_stands_for(standing: Running) -> None:
+    def said(name: str, *more: str) -> str:
+        act = ("replay", name, "--delivered", "--dry-run", *more)
+        return command(*act, "--admin", admin(standing), cwd=standing.folder).out
+
+    several = said("b16c763b").splitlines()
+    assert several[-3] == "b16c763b stands for 2 service requests:"
+    assert sorted(several[-2:]) == sorted([f"  品物-1001  {UUID}", f"  ITEM-2  {OTHER}"])
+    assert said("item-2").splitlines()[-2:] == ["item-2 stands for 1 service request:", f"  ITEM-2  {OTHER}"]
+    assert "stands for" not in said("b16c763b", "--json")
+
+
 def test_show_names_the_routes_the_key_the_repeats_and_who_acted(standing: Running) -> None:
     def shown() -> str:
         done = command("show", "ITEM-2", "--admin", admin(standing), cwd=standing.folder)
