@@ -211,6 +211,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     # Control answers and obeys the people who run the gateway.
     kept = KeptRulesReader(store)
     browse = Browse(store=store, kept=kept, router=inbox.router, lanes=directory)
+    requests = Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory)
     acts = build_acts(
         config,
         store=store,
@@ -271,7 +272,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
 
     # Web turns HTTP requests into calls of the parts above.
-    play = play_of(lambda: running.config, lambda: readiness.addresses, inbox.router, clock)
+    play = play_of(lambda: running.config, lambda: readiness.addresses, inbox.router, requests.caught, clock)
     ingress = Ingress(
         sources_of(config),
         intake,
@@ -320,7 +321,6 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
-    requests = Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory)
     api = Api(
         browse=browse,
         requests=requests,

@@ -12,9 +12,12 @@ from gateway.control.ids import Unknown
 from gateway.control.judged_again import Hindsight, hindsight_of, hindsight_of_message
 from gateway.control.kept_rules import KeptRulesReader
 from gateway.core import events
+from gateway.core.caught_facts import CaughtFacts, event_of_caught
+from gateway.core.caught_requests import CaughtRequest
 from gateway.core.documents import Ids
 from gateway.core.events import Event, StateChange
 from gateway.core.hindsight import Otherwise
+from gateway.core.judge import judge
 from gateway.core.ledger import Facts, state_text
 from gateway.core.request_documents import (
     FoundRequests,
@@ -180,6 +183,28 @@ class Requests:
     async def hindsight(self, ids: Ids, seq: int) -> tuple[Otherwise, ...] | None:
         """Return the facts about a message that would be judged otherwise by what is known now; None if that cannot be told."""
         return (await hindsight_of_message(self._store, ids) or {}).get(seq)
+
+    async def caught(self, request: CaughtRequest, message_id: str | None) -> CaughtFacts | None:
+        """Return the facts of the event in a caught request; None if nothing is known of its service request.
+
+        Args:
+            message_id: the message that it became, whose facts are those of its arrival. Without one, or if that is not among the
+                newest of its service request, the event is judged as if it arrived now.
+        """
+        event = event_of_caught(request)
+        if event is None or event.sr_uuid is None or request.source is None:
+            return None
+        found = await self._store.find_requests(event.sr_uuid)
+        key = (request.source, event.sr_uuid)
+        known = next((one for one in found.requests if (one.source, one.sr_uuid) == key), None)
+        if known is None:
+            return None
+        if message_id is not None:
+            story = await self._store.request_story(known.number)
+            traced = () if story is None else story.events
+            stored = next((one.facts for one in traced if one.ids.id == message_id), None)
+            return None if stored is None else CaughtFacts(stored, "arrival")
+        return CaughtFacts(judge(known.request, event, request.at)[0], "now")
 
     async def _with_reconciled(self, story: RequestStory, again: Hindsight) -> tuple[RequestStory, Hindsight]:
         """Return a story with the events that a reconciliation made about its request: they have a row of their own."""

@@ -25,6 +25,7 @@ What people watch as it comes:
     signature_findings why a signature fits or does not, as far as it can be known
     masking           hides credentials in headers, paths and texts
     request_pictures  a caught request as people see it
+    caught_facts      the facts of its event
 
 What several layers speak of:
 

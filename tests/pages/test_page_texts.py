@@ -12,6 +12,7 @@ import pytest
 
 from gateway.control.act_list import AnyAct
 from gateway.core.attention import MOST_COUNTED, Concern, SinkCondition
+from gateway.core.caught_facts import JudgedBy
 from gateway.core.documents import Held
 from gateway.core.events import Milestone
 from gateway.core.ledger import FLAG_WORDS, Regression
@@ -57,6 +58,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "about.": tuple(name for name in CHOICE if name not in ("delivered", "group")),
     "finding.": (*(kind.value for kind in Kind), "stale_ahead"),
     "change.": tuple(BodyChange),
+    "play.facts_by_": get_args(JudgedBy),
     "unreadable.": tuple(UNREADABLE.values()),
 }
 """The closed lists from which templates and code make the ends of keys, by their beginnings."""
