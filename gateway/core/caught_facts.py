@@ -14,7 +14,7 @@ from gateway.core.judge import judge
 from gateway.core.ledger import Facts, ServiceRequest
 
 JudgedBy = Literal["arrival", "now", "requests_here"]
-"""The knowledge that facts were judged by: the gateway's on arrival, the gateway's now, or the requests that came to a receiver."""
+"""The knowledge that facts were judged by: the gateway's on arrival or now, or the requests that came to a receiver."""
 _ID_HEADERS: Final = (b"svix-id", b"webhook-id")
 
 
