@@ -16,9 +16,8 @@ from gateway.core.caught_facts import JudgedBy
 from gateway.core.documents import Held
 from gateway.core.events import Milestone
 from gateway.core.ledger import FLAG_WORDS, Regression
-from gateway.core.outcome import OUTCOME_NAMES
+from gateway.core.outcome import OUTCOME_NAMES, Reason
 from gateway.core.request_pictures import UNREADABLE
-from gateway.core.retry import DEAD_REASONS
 from gateway.core.selection import DELIVERY_STATES, MESSAGE_STATUSES
 from gateway.core.signature_findings import BodyChange, Kind
 from gateway.core.users import Role
@@ -49,7 +48,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "login.": get_args(LoginProblem),
     "delivery.": DELIVERY_STATES,
     "outcome.": tuple(OUTCOME_NAMES.values()),
-    "reason.": DEAD_REASONS,
+    "reason.": tuple(Reason),
     "doing.": DOINGS,
     "do.": (*DOINGS, *(f"{act}_{end}" for act in BULK for end in ("n", "all"))),
     "did.": get_args(AnyAct),
