@@ -167,10 +167,13 @@ class Requests:
         shown = tuple(dict.fromkeys([*(self._lanes if len(self._lanes) <= _MOST_COLUMNS else ()), *told, *sinks]))
         now = await self._kept.of(self._rules())
         own: dict[str, tuple[str, ...]] = {}
+        alone_of: dict[tuple[str, int | None], Mapping[str, tuple[str, ...]]] = {}
         explained = []
         for traced in story.events:
             then = await self._kept.of(traced.rules)
-            never = _told_of_own_events(traced.ids.source, then, now)
+            key = (traced.ids.source, traced.rules)
+            if (never := alone_of.get(key)) is None:  # once for all events of the same rules: they may have a thousand routes
+                never = alone_of[key] = _told_of_own_events(traced.ids.source, then, now)
             own |= never
             one = self._explained(traced, [sink for sink in shown if sink not in never], then, now)
             explained.append(structs.replace(one, hindsight=again.get(traced.seq)))
@@ -188,8 +191,8 @@ class Requests:
         """Return the facts of the event in a caught request; None if nothing is known of its service request.
 
         Args:
-            message_id: the message that it became, whose facts are those of its arrival. Without one, or if that is not among the
-                newest of its service request, the event is judged as if it arrived now.
+            message_id: the message that it became: its facts are those of its arrival, or none if it is not among the newest of
+                its service request. Without a message, the event is judged as if it arrived now.
         """
         event = event_of_caught(request)
         if event is None or event.sr_uuid is None or request.source is None:

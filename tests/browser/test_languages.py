@@ -28,7 +28,8 @@ QUOTED = re.compile("“[^”]*”")
 """The words of other systems, such as the answer of a server, and names of routes."""
 REASONS = {"answer", "attention", "detail", "do", "error", "failed", "last_error", "not_ready", "reason", "refused", "wrong"}
 """The fields of a twin that say something in English, which a page in another language translates or quotes."""
-SENTENCE = re.compile(r"[A-Za-z']{2,}[,;:]? [A-Za-z']{2,}[,;:]? [A-Za-z']{2,}")
+SENTENCE = re.compile(r"[A-Za-z']{2,} [A-Za-z']{2,} [A-Za-z']{2,}")
+"""Three words beside one another. A list of codes has commas."""
 
 
 class Data(NamedTuple):
