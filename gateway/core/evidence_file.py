@@ -280,6 +280,12 @@ def message_record(evidence: EvidenceMessage) -> MessageRecord:
     )
 
 
+def rules_record(evidence: EvidenceMessage) -> RulesRecord | None:
+    """Return the record of the rules that decided about a message; None if they are not kept."""
+    rules = evidence.rules
+    return RulesRecord(number=rules.number, snapshot=rules.snapshot) if isinstance(rules, RulesSnapshot) else None
+
+
 def delivery_record(message_id: str, facts: DeliveryFacts) -> DeliveryRecord:
     """Return the record of a delivery."""
     return DeliveryRecord(

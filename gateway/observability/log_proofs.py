@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -35,7 +35,7 @@ def proofs(
     *,
     skipped: Skipped,
     pause: Callable[[], None] = lambda: None,
-) -> Iterator[list[LineRecord | SealRecord]]:
+) -> Generator[list[LineRecord | SealRecord], None, None]:
     """Yield the lines about some messages, and every seal from the first of them to the seal of that number, block by block.
 
     A block stands for a hundred lines of the log, and is mostly empty: the caller can stop there. Raises StoreError if there is
