@@ -121,6 +121,7 @@ class ReconcileBench:
             settings,
             known=self.known,
             announcements=self._announcements,
+            acts=self.store,
             audit=self.audit,
             metrics=self.metrics,
             clock=self.clock,

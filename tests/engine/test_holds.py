@@ -71,6 +71,7 @@ ROWS = {
     "keep_gates": 1,
     # The act, and the oldest one, which goes.
     "keep_act": 2,
+    "end_act": 1,
     # A message with its identity, its entry, the link behind it, the row of its request, and timers.
     "redecode": 16,
     # Timers of a slice.
