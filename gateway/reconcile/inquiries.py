@@ -5,7 +5,7 @@ A question goes on when its page is closed. The gateway forgets it at its end; t
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -129,7 +129,7 @@ class Inquiries:
         return inquiry
 
     def _in(self, seconds: float) -> datetime:
-        return _instant(self._clock.now()) + timedelta(seconds=round(max(seconds, 0.0)))
+        return _instant(round(self._clock.now() + max(seconds, 0.0)))
 
 
 def _instant(at: float) -> datetime:
