@@ -39,7 +39,7 @@ PAGES: Final[tuple[Page, ...]] = (
         path="/sr/{sr_uuid}",
         view=request_story,
         template="request.html",
-        query=("source", "before"),
+        query=("source", "before", "asked"),
     ),
     Page(
         name="messages",
