@@ -27,6 +27,7 @@ from gateway.control.stories import Requests
 from gateway.delivery.directory import Directory
 from gateway.host.clock import Clock
 from gateway.maintenance.sealing import Sealing
+from gateway.reconcile.reconciler import Reconciler
 
 
 class Controls(Struct, frozen=True, kw_only=True):
@@ -51,13 +52,14 @@ def build_controls(
     lanes: Directory,
     lane_clock: Clock,
     sealing: Sealing,
+    reconciler: Reconciler,
 ) -> Controls:
     """Build them; nothing runs yet."""
     clock, log = host.clock, host.log
     metrics, audit, store = foundation.metrics, foundation.audit, foundation.store
     inbox = ingest.inbox
     kept = KeptRulesReader(store)
-    acts = _acts(config, host, foundation, ingest, lanes=lanes, lane_clock=lane_clock, kept=kept)
+    acts = _acts(config, host, foundation, ingest, lanes=lanes, lane_clock=lane_clock, kept=kept, reconciler=reconciler)
     reverify = Reverify(
         refused=ingest.refused,
         intake=ingest.intake,
@@ -97,6 +99,7 @@ def _acts(
     lanes: Directory,
     lane_clock: Clock,
     kept: KeptRulesReader,
+    reconciler: Reconciler,
 ) -> Acts:
     audit, store, clock = foundation.audit, foundation.store, host.clock
     interventions = Interventions(store=store, audit=audit, router=ingest.inbox.router, lanes=lanes, clock=lane_clock)
@@ -106,6 +109,6 @@ def _acts(
         drills=Drills(lanes=lanes, routes=config.routes, store=store, audit=audit, clock=clock),
         sampling=Sampling(intake=ingest.intake, sources=sources_by_name(config), store=store, audit=audit, clock=clock),
         jobs=ActJobs(clock=clock, log=host.log),
-        done=ActList(store),
+        done=ActList(store, under_way=lambda: reconciler.acts_under_way),
         trial=RuleTrial(kept=kept, number=lambda: ingest.inbox.rules.number),
     )

@@ -100,7 +100,14 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
 
     # Control answers and obeys the people who run the gateway.
     controls = build_controls(
-        config, host, foundation, ingest, lanes=directory, lane_clock=lane_clock, sealing=maintenance.sealing
+        config,
+        host,
+        foundation,
+        ingest,
+        lanes=directory,
+        lane_clock=lane_clock,
+        sealing=maintenance.sealing,
+        reconciler=reconciler,
     )
     certificate = certificate_of(config)
     tls = Tls(certificate, metrics=metrics, clock=clock, log=log) if certificate is not None else None
@@ -156,7 +163,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         signals,
         front,
         controls,
-        reconciler=reconciler,
+        reconciliation=reconciliation,
         self_report=self_report,
         running=running,
         readiness=readiness,

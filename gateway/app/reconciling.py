@@ -11,16 +11,18 @@ from gateway.config import Config
 from gateway.maintenance.lasting_troubles import LastingTroubles
 from gateway.reconcile.announcements import Announcements
 from gateway.reconcile.gaps import Gaps
+from gateway.reconcile.inquiries import Inquiries
 from gateway.reconcile.ledger_states import LedgerStates
 from gateway.reconcile.reconciler import Reconciler
 from gateway.reconcile.stored_states import StoredStates
 
 
 class Reconciliation(Struct, frozen=True):
-    """The comparison, and what begins one by itself after a pause of the sender."""
+    """The comparison, and what begins one: by itself after a pause of the sender, or when people ask at a page."""
 
     reconciler: Reconciler
     gaps: Gaps
+    inquiries: Inquiries
 
 
 def build_reconciliation(
@@ -33,6 +35,7 @@ def build_reconciliation(
         reconciling_of(config),
         known=LedgerStates(foundation.store, states),
         announcements=Announcements(inbox=ingest.inbox, own_events=ingest.own_events, clock=clock, log=log),
+        acts=foundation.store,
         audit=foundation.audit,
         metrics=foundation.metrics,
         clock=clock,
@@ -47,4 +50,4 @@ def build_reconciliation(
         clock=clock,
         log=log,
     )
-    return Reconciliation(reconciler, gaps)
+    return Reconciliation(reconciler, gaps, Inquiries(reconciler, clock))

@@ -10,10 +10,10 @@ from gateway.app.foundation import Foundation, Host, Signals
 from gateway.app.ingesting import Ingest
 from gateway.app.onlooking import Play, play_of
 from gateway.app.readiness import Readiness
+from gateway.app.reconciling import Reconciliation
 from gateway.app.running import Running
 from gateway.config import Config
 from gateway.control.status import SelfReport
-from gateway.reconcile.reconciler import Reconciler
 from gateway.web.admin.api import Api
 from gateway.web.admin.listener import Admin, Reload
 from gateway.web.door.authentication import Authentication
@@ -64,7 +64,7 @@ def build_admin(
     front: Front,
     controls: Controls,
     *,
-    reconciler: Reconciler,
+    reconciliation: Reconciliation,
     self_report: SelfReport,
     running: Running,
     readiness: Readiness,
@@ -72,6 +72,11 @@ def build_admin(
 ) -> Admin:
     """Build what answers the admin listener: its door, the API and the pages."""
     clock, store, play, acts = host.clock, foundation.store, front.play, controls.acts
+    jobs = reconciliation.reconciler.jobs
+
+    def changes() -> int:
+        return foundation.audit.taken + acts.jobs.progress + jobs.changes
+
     api = Api(
         browse=controls.browse,
         requests=controls.requests,
@@ -81,13 +86,14 @@ def build_admin(
         reverify=controls.reverify,
         evidence=controls.evidence,
         redecode=controls.redecode,
-        reconciler=reconciler,
+        reconciler=reconciliation.reconciler,
     )
     pages = Pages(
         Control(
             browse=controls.browse,
             requests=controls.requests,
             acts=acts,
+            inquiries=reconciliation.inquiries,
             self_report=self_report,
             config=lambda: running.config,
             play=play,
@@ -95,9 +101,7 @@ def build_admin(
             evidence=controls.evidence_files,
             clock=clock,
         ),
-        live=LiveStreams(
-            changes=play.streams(lambda: foundation.audit.taken + acts.jobs.progress), stop=signals.stop, clock=clock
-        ),
+        live=LiveStreams(changes=play.streams(changes), stop=signals.stop, clock=clock),
         trouble=lambda: store.trouble,
         stop=signals.stop,
     )

@@ -71,8 +71,11 @@ class Proving(Naming, Protocol):
 class KeepingActs(Protocol):
     """Keep what people do to sinks."""
 
-    async def keep_act(self, act: SinkAct, subject: str, *, now: float, actor: str, detail: str = "") -> None:
-        """Keep an act on a sink. The newest 10,000 are kept."""
+    async def keep_act(self, act: SinkAct, subject: str, *, now: float, actor: str, detail: str = "") -> int:
+        """Keep an act on a sink, and return its id. The newest 10,000 are kept."""
+
+    async def end_act(self, id: int, detail: str) -> None:
+        """Write down what came of an act that was kept while it went on. Nothing happens if it is no longer kept."""
 
 
 class TellingActs(Protocol):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, cast
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
 
 from gateway.core.users import Role, Visitor
@@ -31,6 +33,18 @@ class Asking:
     ) -> web.Response | None:
         request = make_mocked_request(method, path, headers)
         return cast("web.Response | None", await self._pages.handle(request, Visitor("ann", role, "token")))
+
+    async def send(self, path: str, fields: Mapping[str, str], role: Role = Role.OPERATE) -> web.Response:
+        """Send a form."""
+        body = urlencode(fields).encode()
+        payload = StreamReader(BaseProtocol(asyncio.get_running_loop()), 65536)
+        payload.feed_data(body)
+        payload.feed_eof()
+        headers = {**BROWSER, "Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
+        request = make_mocked_request("POST", path, headers, payload=payload)
+        answer = await self._pages.handle(request, Visitor("ann", role, "token"))
+        assert isinstance(answer, web.Response)
+        return answer
 
     async def html(self, path: str, role: Role = Role.OPERATE, *, status: int = 200, headers: Mapping[str, str] = BROWSER) -> str:
         answer = await self.answer(path, role, headers=headers)

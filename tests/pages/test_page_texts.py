@@ -23,6 +23,8 @@ from gateway.core.selection import DELIVERY_STATES, MESSAGE_STATUSES
 from gateway.core.signature_findings import BodyChange, Kind
 from gateway.core.users import Role
 from gateway.core.why_not import NotBecause
+from gateway.reconcile.inquiries import Standing
+from gateway.reconcile.jobs import Outcome
 from gateway.web.door.login_view import LoginProblem
 from gateway.web.pages.catalogue import LOCALES, Catalogue, Text, catalogue
 from gateway.web.pages.page_table import PAGES
@@ -55,6 +57,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "did.": get_args(AnyAct),
     "acts.changed_": BULK,
     "act.means_": (*SWITCHES, "drill"),
+    "asked.": (*get_args(Outcome), "under_way", "lost"),
+    "inquiry.": get_args(Standing),
     "about.": tuple(name for name in CHOICE if name not in ("delivered", "group")),
     "finding.": (*(kind.value for kind in Kind), "stale_ahead"),
     "change.": tuple(BodyChange),

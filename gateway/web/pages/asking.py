@@ -16,6 +16,7 @@ from gateway.control.status import SelfReport
 from gateway.control.stories import Requests
 from gateway.core.users import Role, Visitor
 from gateway.host.clock import Clock
+from gateway.reconcile.inquiries import Inquiries
 from gateway.web.pages.catalogue import LOCALES, Locale
 from gateway.web.pages.hyperlinks import TWIN, href
 from gateway.web.play.play_asked import PlayAsked
@@ -33,6 +34,7 @@ class Control(Struct, frozen=True):
     browse: Browse
     requests: Requests
     acts: Acts
+    inquiries: Inquiries
     self_report: SelfReport
     config: Callable[[], Config]
     """Returns the configuration in effect."""

@@ -40,7 +40,7 @@ PAGES: Final[tuple[Page, ...]] = (
         path="/sr/{sr_uuid}",
         view=request_story,
         template="request.html",
-        query=("source", "before"),
+        query=("source", "before", "asked"),
         post=request_evidence,
         post_role=Role.READ,
     ),

@@ -12,6 +12,7 @@ sink_page          `/sinks/NAME`: one sink
 rules_page         `/rules`: where messages go, and what the rules do with an event
 acts_page          `/acts`: what people did
 act_page           `/act`: what an act would change, and the act itself
+ask_legitmark      the act that asks Legitmark's API about a request
 play_page          `/play`, `/play/NUMBER`: requests as they come
 laid_out           bodies for people, long ones laid out in a thread
 parameters_read    parameters that several views read
