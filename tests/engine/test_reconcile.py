@@ -11,6 +11,7 @@ from gateway.core.reconciliation import MOST_ANSWER, KnownState, Refused
 from gateway.core.reconciliation import Reply as Reply_
 from gateway.core.routing import GATEWAY, RECONCILE
 from gateway.core.values import rfc3339
+from gateway.reconcile.jobs import Stop
 from gateway.reconcile.legitmark_api import LegitmarkApi
 from gateway.reconcile.reconciler import CannotReconcile, UnknownRequest
 from tests.engine.reconcile_bench import ReconcileBench, reconciling, uuid_of
@@ -207,7 +208,7 @@ async def test_a_refused_key_stops_everything_until_a_person_mends_it(bench: Rec
     bench.api.says(first, refusal)
     job = await bench.ask(first, second)
     assert bench.api.order == [first]
-    assert job.stopped is not None and "api_key" in job.stopped and KEY not in job.stopped
+    assert job.stopped is not None and "api_key" in job.stopped.detail and KEY not in job.stopped.detail
     assert bench.reconciler.refused is not None
     (line,) = await bench.lines("reconcile.stopped")
     assert line["detail"].startswith(f"0 of 2 asked; the API refused the key (HTTP {refusal.status} ")
@@ -425,7 +426,7 @@ async def test_a_request_whose_name_is_no_uuid_never_becomes_a_path(bench: Recon
 async def test_without_the_table_nothing_begins(bench: ReconcileBench) -> None:
     facts = await bench.reconciler.begin([differing(bench)], open_requests=False, actor="ann")
     bench.reconciler.use(None)
-    assert bench.reconciler.jobs.get(facts.job).stopped == "[reconcile] left the configuration"
+    assert bench.reconciler.jobs.get(facts.job).stopped == Stop("unconfigured", "[reconcile] left the configuration")
     assert await bench.reconciler.begin_by_itself("gap")
     with pytest.raises(CannotReconcile, match=r"no \[reconcile\]"):
         await bench.reconciler.begin([uuid_of(1)], open_requests=False, actor="ann")

@@ -12,7 +12,7 @@ from gateway.web.pages.sayings import Sayings, said, sayings
 from tests.pages.messages_in_code import ROOT, messages
 
 JAPANESE = re.compile(r"[\u3041-\u30ff\u3400-\u9fff]")
-QUOTED = re.compile("“[^”]*”")
+QUOTED = re.compile("“[^”]*”|「[^」]*」")
 WORDS = re.compile(r"[A-Za-z']{2,} [A-Za-z']{2,}")
 RAISED = ("Mistake", "ValueError", "Unknown", "TooManyJobs", "StoreError", "StoreCorrupt", "StoreFailed")
 OUTCOMES = ("Retry", "Reject", "Defer", "Delivered")
@@ -21,6 +21,7 @@ NOT_SHOWN = {
     "gateway/sinks/email/answers.py": ("AUTH extension", "authentication method"),
     "gateway/sinks/slack/answers.py": ("auth.test", "token accepted", "a bot", "a workspace"),
     "gateway/sinks/slack/sink.py": ("application/json", "the configuration is refused", "Bearer"),
+    "gateway/core/reconciliation.py": ("Legitmark's API says", "knows "),
     "gateway/app/readiness.py": ("stopping:", "{x0}: webhooks on", "not ready:", ", {x1} deliveries"),
 }
 """The beginnings of texts in these modules that are no reasons: protocols, probes, the line for systemd."""
@@ -67,6 +68,7 @@ WHOLE = (
     *("gateway/sinks/slack/error_codes.py", "gateway/sinks/slack/answers.py", "gateway/sinks/slack/sink.py"),
     *("gateway/sinks/jsonl/sink.py", "gateway/web/play/forwarding.py", "gateway/app/readiness.py"),
     *("gateway/store/sqlite/sqlite_errors.py", "gateway/delivery/attempt.py"),
+    *("gateway/core/reconciliation.py", "gateway/reconcile/reconciler.py"),
 )
 """Modules of which every text is a reason that a page may show."""
 CALLS: dict[str, tuple[str, ...]] = {
@@ -77,6 +79,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "gateway/store/sqlite/store.py": RAISED,
     "gateway/store/sqlite/reading.py": RAISED,
     "gateway/ingest/receive.py": RAISED,
+    "gateway/reconcile/job_list.py": ("Reconciled",),
     "gateway/observability/audit.py": RAISED,
     "gateway/control/interventions.py": RAISED,
     "gateway/control/act_jobs.py": RAISED,
@@ -131,7 +134,8 @@ def test_the_words_of_other_systems_stay_as_they_came_and_are_quoted() -> None:
     shown = said("the certificate of erp.internal was refused: unable to frobnicate the widget", "ja")
     assert shown == "erp.internal の証明書を受け入れられません：“unable to frobnicate the widget”"
     assert said("HTTP 500 Internal Server Error", "ja") == "HTTP 500 “Internal Server Error”"
-    assert said("x y " * 1000, "ja") == f"“{'x y ' * 1000}”"
+    assert said("ab cd " * 1000, "ja") == f"“{'ab cd ' * 1000}”"
+    assert said("QC/PENDING", "ja") == "QC/PENDING", "a code is no sentence"
 
 
 def test_a_value_is_never_taken_for_a_placeholder() -> None:

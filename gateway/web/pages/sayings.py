@@ -74,13 +74,13 @@ class Sayings:
         return None
 
     def text(self, text: str) -> str:
-        """Return a text in the language, or as it is between quotation marks."""
-        return self._part(text, 0) if text else ""
+        """Return a text in the language, or as it is: between quotation marks unless it is a code, a place or a number."""
+        return self._part(text, 0)
 
     def _part(self, text: str, depth: int) -> str:
         if (other := self.translated(text, depth)) is not None:
             return other
-        return f"{_QUOTE}{text}”" if depth == 0 or _WORDS.search(text) else text
+        return f"{_QUOTE}{text}”" if _WORDS.search(text) else text
 
 
 def said(text: str, language: Locale) -> str:

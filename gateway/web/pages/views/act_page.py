@@ -17,13 +17,14 @@ from gateway.core.samples import SAMPLES
 from gateway.core.selection import DELIVERY_STATES, MESSAGE_STATUSES, Selection
 from gateway.web.pages.asking import Asked, Control, Elsewhere, Mistake, NotThere
 from gateway.web.pages.hyperlinks import path_of
+from gateway.web.pages.views.ask_legitmark import ask, can_be_asked
 from gateway.web.pages.views.dead_page import group_json
 from gateway.web.pages.views.parameters_read import instant_of, one_of
 
 BULK: Final[tuple[BulkAct, ...]] = ("replay", "reroute", "discard")
 SWITCHES: Final = ("pause", "resume", "probe")
 """Acts on a sink that take effect at once."""
-DOINGS: Final = (*BULK, *SWITCHES, "drill", "sample")
+DOINGS: Final = (*BULK, *SWITCHES, "drill", "sample", "ask")
 CHOICE: Final = ("id", "sink", "to", "state", "status", "source", "since", "until", "group", "delivered", "event")
 """The parameters that say what an act is about."""
 FIELDS: Final = ("do", *CHOICE, "token", "count", "died_until", "typed", "skip_late")
@@ -74,6 +75,9 @@ async def confirm(control: Control, asked: Asked) -> ActPage:
         return ActPage(do=do, about=about, waiting=counts.get(sink))
     if do == "sample":
         return ActPage(do=do, about=about, sources=control.acts.sampling.sources)
+    if do == "ask":
+        await can_be_asked(control, given)
+        return ActPage(do=do, about=about)
     died_until = asked.now if "group" in given else None
     order = _order(asked, given, died_until)
     group = None
@@ -98,6 +102,8 @@ async def perform(control: Control, asked: Asked) -> Elsewhere:
     try:
         if do in SWITCHES:
             return await _switch(control, asked, do, _sink_of(control, form))
+        if do == "ask":
+            return await ask(control, asked, _WAIT_SECONDS)
         about = {name: form[name] for name in CHOICE if name in form}
         if do == "drill":
             drill = Drill(sink=_sink_of(control, form), event=form.get("event", "authentic"), actor=asked.visitor.acting())
