@@ -21,8 +21,8 @@ NUMBER = re.compile("⟦U\\+[0-9A-F]+⟧")
 END_OF_TITLES = " · legitmark-gateway"
 JAPANESE = re.compile(r"[\u3041-\u30ff\u3400-\u9fff]")
 EVERYWHERE = {"EN", "ID", "JSON", "TEST", "URL", "UTC", "UUID", "admin", "gateway", "legitmark", "svix"}
-EVERYWHERE |= {"KiB", "Play", "base", "curl", "whsec_"}
-"""Words that are the same in every language, the name of the visitor, and those of headers and secrets."""
+EVERYWHERE |= {"API", "KiB", "Legitmark", "Play", "base", "curl", "whsec_"}
+"""Words that are the same in every language, names, and those of headers and secrets."""
 
 
 class Data(NamedTuple):
