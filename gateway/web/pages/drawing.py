@@ -50,7 +50,7 @@ class Drawing:
         whole(text)                 a text that is not cut, however long it is
         plain(json)                 a value of a rule without quotes and brackets, if that leaves it clear
         number, counted, size, span numbers and durations
-        moment, ago, until          instants, as elements
+        moment, second, ago, until  instants, as elements: to the minute, to the second, and as spans from now
         as_of(), now_ms()           when this page was drawn, in words and in Unix milliseconds
         sparkline(numbers)          a small curve
         attention_words(one, status)
@@ -100,6 +100,7 @@ class Drawing:
                 "span": self._formats.span,
                 "span_between": lambda earlier, later: self._formats.span((later - earlier).total_seconds()),
                 "moment": lambda instant: self._formats.moment(instant, self._now),
+                "second": lambda instant: self._formats.moment(instant, self._now, seconds=True),
                 "ago": lambda instant: self._formats.ago(instant, self._now),
                 "until": lambda instant: self._formats.until(instant, self._now),
                 "as_of": self._as_of,
