@@ -12,7 +12,6 @@ from gateway.core.selection import Target
 from gateway.core.values import rfc3339
 from gateway.web.pages.asking import Asked, Control, Mistake
 
-
 _NAMED = 20
 """Groups whose newest requests are named: each costs a question to the database."""
 
