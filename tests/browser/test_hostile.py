@@ -47,9 +47,10 @@ CASES = [(page, name) for page in ABOUT_ONE for name in HOSTILE if "{sr_uuid}" n
 
 
 async def harmless(visit: Visit) -> None:
-    """Assert that nothing on the page can run, that nothing is hidden, and that it fits into both windows."""
+    """Assert that nothing on the page can run, that nothing is hidden, that every link can be seen, and that it fits into both windows."""
     assert await visit.page.evaluate(LIVELY) == []
     assert TURNING.search(await visit.page.evaluate("() => document.documentElement.outerHTML")) is None
+    assert await visit.page.locator("main a").filter(has_not_text=re.compile(r"\S")).count() == 0, "a link that nobody sees"
     assert await visit.page.evaluate("() => document.dir || getComputedStyle(document.body).direction") == "ltr"
     for width in (WIDE, NARROW):
         await visit.look_again(width=width)
