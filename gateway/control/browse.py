@@ -141,6 +141,11 @@ class Browse:
         seqs = await seqs_of(self._store, selection.id, 0, MOST_NAMED)
         return await self._store.newest_messages(selection, seqs, before, limit)
 
+    async def newest_of(self, seqs: Sequence[int]) -> list[MessageSummary]:
+        """Read some messages by their seqs, the newest first, without those that were purged."""
+        page, _ = await self._store.newest_messages(Selection(), sorted(seqs), None, len(seqs))
+        return page
+
     async def deliveries(self, selection: Selection, after: Target, limit: int) -> tuple[list[DeliverySummary], Target | None]:
         """Read a page of deliveries, and the one to go on after. Raises Unknown if there is no such sink."""
         await check_sink(self._store, self._lanes, selection.sink)

@@ -43,11 +43,11 @@ class Inquiry(Struct, frozen=True, kw_only=True):
     next_at: datetime | None = None
     """When the question is put again; None if it has its turn, or has ended."""
     detail: str = ""
-    """What the API or the network said, or what to do; "" if the standing says everything."""
+    """The words of the API or of the network, or advice; "" if the standing says everything."""
 
 
-class Asked(Struct, frozen=True):
-    """The job that somebody's question became."""
+class Begun(Struct, frozen=True):
+    """A question that somebody put at a page, and its job."""
 
     job: Job
     already: bool
@@ -60,14 +60,14 @@ class Inquiries:
     def __init__(self, reconciler: Reconciler, clock: Clock) -> None:
         self._reconciler = reconciler
         self._clock = clock
-        self._by_form: dict[tuple[str, str], Asked] = {}
+        self._by_form: dict[tuple[str, str], Begun] = {}
 
     def possible(self, sr_uuid: str, source: str) -> bool:
         """Return True if the API can be asked for a service request of this source."""
         settings = self._reconciler.settings
         return settings is not None and source in (settings.source, RECONCILE) and is_uuid(sr_uuid)
 
-    async def ask(self, form: str, sr_uuid: str, *, actor: str, seconds: float) -> Asked:
+    async def ask(self, form: str, sr_uuid: str, *, actor: str, seconds: float) -> Begun:
         """Ask for a service request, and wait for the end of that for at most some seconds. It goes on afterwards.
 
         A form that is sent twice asks once, and a request that is being asked for is not asked for twice.
@@ -76,15 +76,15 @@ class Inquiries:
             form: a text that is another one for each form that was shown.
         Raises CannotReconcile if nothing was begun.
         """
-        if (asked := self._by_form.get((actor, form))) is None:
+        if (begun := self._by_form.get((actor, form))) is None:
             before = self._reconciler.jobs.about(sr_uuid)
             already = before is not None and not before.over
             job = before if before is not None and already else self._reconciler.ask(sr_uuid, actor)
-            asked = self._by_form[actor, form] = Asked(job, already)
+            begun = self._by_form[actor, form] = Begun(job, already)
             if len(self._by_form) > _MOST_FORMS:
                 del self._by_form[next(iter(self._by_form))]
-        await self._clock.wait(asked.job.ended, seconds)
-        return asked
+        await self._clock.wait(begun.job.ended, seconds)
+        return begun
 
     def about(self, sr_uuid: str) -> Inquiry | None:
         """Return the last question about a service request, from a page or a command; None if there was none lately."""

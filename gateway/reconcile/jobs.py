@@ -25,7 +25,7 @@ Cause = Literal["refused", "cancelled", "unconfigured", "gateway_stopped"]
 configuration away, or the gateway stopped."""
 
 Outcome = Literal[Result, "emitted", Cause]
-"""What came of a job with one request. `emitted`: it differs, and an event with the state of the API went to the routes."""
+"""The outcome of a job with one request. `emitted`: it differs, and an event with the state of the API went to the routes."""
 
 
 class Stop(Struct, frozen=True):
@@ -33,7 +33,7 @@ class Stop(Struct, frozen=True):
 
     cause: Cause
     detail: str
-    """What happened, and what to do."""
+    """The event that ended it, and advice."""
 
 
 class Question(Struct):
@@ -195,7 +195,7 @@ class Job:
 
     @property
     def outcome(self) -> Outcome | None:
-        """What came of a job with one request that a person asked for; None while it goes on."""
+        """The outcome of a job with one request that a person asked for; None while it goes on."""
         if not self.over:
             return None
         if self.stopped is not None:

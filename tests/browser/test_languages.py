@@ -22,7 +22,7 @@ NUMBER = re.compile("⟦U\\+[0-9A-F]+⟧")
 END_OF_TITLES = " · legitmark-gateway"
 JAPANESE = re.compile(r"[\u3041-\u30ff\u3400-\u9fff]")
 EVERYWHERE = {"EN", "ID", "JSON", "TEST", "URL", "UTC", "UUID", "admin", "gateway", "legitmark", "svix"}
-EVERYWHERE |= {"API", "HTTP", "Legitmark", "KiB", "Play", "TLS", "base", "curl", "gateway.toml", "toml", "whsec_"}
+EVERYWHERE |= {"API", "HTTP", "KiB", "Legitmark", "Play", "TLS", "base", "curl", "gateway.toml", "toml", "whsec_"}
 """Words that are the same in every language, the name of the visitor, and those of headers and secrets."""
 QUOTED = re.compile("“[^”]*”")
 """The words of other systems, such as the answer of a server, and names of routes."""

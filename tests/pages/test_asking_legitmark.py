@@ -40,7 +40,7 @@ ANOTHER = "1ed24ae2-45d8-47ff-bd07-4efc69cb6bc7"
 EARLIER, LATER = rfc3339(START - 600), rfc3339(START + 600)
 AGREES = found(SR, "QC", "PENDING", LATER)
 DIFFERS = found(SR, "COMPLETE", "APPROVED", LATER)
-UNANSWERED = AGREES._replace(hangs=True)
+UNANSWERED = Reply(200, AGREES.body, AGREES.headers, hangs=True)
 
 
 class World:
