@@ -16,6 +16,7 @@ from gateway.control.bulk_acts import BulkActs
 from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drills
 from gateway.control.evidence import Evidence
+from gateway.control.evidence_files import EvidenceFiles
 from gateway.control.interventions import Interventions
 from gateway.control.kept_rules import KeptRulesReader
 from gateway.control.redecode import Redecode
@@ -39,6 +40,7 @@ class Controls(Struct, frozen=True, kw_only=True):
     reverify: Reverify
     redecode: Redecode
     evidence: Evidence
+    evidence_files: EvidenceFiles
 
 
 def build_controls(
@@ -84,6 +86,7 @@ def build_controls(
         reverify=reverify,
         redecode=redecode,
         evidence=Evidence(store=store, seal=sealing.now),
+        evidence_files=EvidenceFiles(store=store, seal=sealing.now, path=audit.path, clock=clock, log=log),
     )
 
 

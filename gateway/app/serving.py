@@ -98,10 +98,12 @@ def build_admin(
             config=lambda: running.config,
             play=play,
             webhook_urls=lambda: webhook_urls_of(running.config, readiness.addresses),
+            evidence=controls.evidence_files,
             clock=clock,
         ),
         live=LiveStreams(changes=play.streams(changes), stop=signals.stop, clock=clock),
         trouble=lambda: store.trouble,
+        stop=signals.stop,
     )
     permissions = Permissions((*API_PERMITS, *page_permits()))
     return Admin(

@@ -43,6 +43,7 @@ What several layers speak of:
     delivery_events   which of them a settlement makes
     seals             what makes its lines provable (merkle: trees over lines and their proofs)
     evidence_file     a file that proves a message to others: its records (evidence_check, evidence_facts: what is wrong with it)
+    evidence_writer   writes such a file
     reconciliation    what an answer of Legitmark's API means
     attention         the status screen, and what needs a person
     errors            every exception that is raised on purpose

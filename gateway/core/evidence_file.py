@@ -19,7 +19,7 @@ from __future__ import annotations
 import base64
 import re
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from hashlib import sha256
 
 import msgspec
@@ -36,6 +36,8 @@ FORMAT = 1
 """The `v` of the record `about`."""
 LONGEST = 64 * 1024 * 1024
 """Bytes of a record that a check reads; the longest holds the largest body."""
+MOST_MESSAGES = 1000
+"""Messages in one file. Their ids stay in memory while the log is read."""
 BEFORE_THIS_VERSION = "not kept: accepted before this version"
 NOT_SIGNED = "not signed: the source is not verified, or the gateway made the message itself"
 
@@ -278,6 +280,12 @@ def message_record(evidence: EvidenceMessage) -> MessageRecord:
     )
 
 
+def rules_record(evidence: EvidenceMessage) -> RulesRecord | None:
+    """Return the record of the rules that decided about a message; None if they are not kept."""
+    rules = evidence.rules
+    return RulesRecord(number=rules.number, snapshot=rules.snapshot) if isinstance(rules, RulesSnapshot) else None
+
+
 def delivery_record(message_id: str, facts: DeliveryFacts) -> DeliveryRecord:
     """Return the record of a delivery."""
     return DeliveryRecord(
@@ -315,7 +323,9 @@ class Prover:
     It keeps the hashes of the lines since the last seal, at most MOST_COVERED.
     """
 
-    def __init__(self, message_ids: Collection[str]) -> None:
+    def __init__(self, message_ids: Collection[str], pause: Callable[[], None] = lambda: None) -> None:
+        """`pause` is called often while a proof is computed, so that other threads go first."""
+        self._pause = pause
         self._wanted = frozenset(one.encode() for one in message_ids)
         self._leaves: deque[bytes] = deque(maxlen=MOST_COVERED)
         self._since = 0
@@ -349,7 +359,7 @@ class Prover:
         covered = list(self._leaves)[-seal.lines :] if seal is not None and 0 < seal.lines <= len(self._leaves) else []
         begin = self._since - len(covered)
         places = [place - begin for place, _ in self._chosen if place >= begin]
-        paths = iter(zip(places, inclusion_paths(places, covered), strict=True))
+        paths = iter(zip(places, inclusion_paths(places, covered, self._pause), strict=True))
         for place, chosen in self._chosen:
             if seal is None or place < begin:
                 yield LineRecord(line=_text(chosen))

@@ -64,6 +64,9 @@ class Proving(Naming, Protocol):
         Ask for one at a time: a body may be as large as `max_body`.
         """
 
+    async def attempts(self, seq: int, sink: str, after: int, limit: int) -> tuple[list[documents.AttemptFacts], int | None]:
+        """Read a page of the attempts at one delivery, as `Browsing` does."""
+
 
 class KeepingActs(Protocol):
     """Keep what people do to sinks."""

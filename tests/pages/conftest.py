@@ -68,7 +68,8 @@ def asking_of() -> Callable[..., Asking]:
     def build(*, trouble: str | None = None, **parts: Any) -> Asking:
         clock = FakeClock()
         control = Control(**{**dict.fromkeys(Control.__struct_fields__), "clock": clock, **parts})
-        live = LiveStreams(changes={LIVE_PATH: lambda: 0}, stop=asyncio.Event(), clock=clock)
-        return Asking(Pages(control, live=live, trouble=lambda: trouble))
+        stop = asyncio.Event()
+        live = LiveStreams(changes={LIVE_PATH: lambda: 0}, stop=stop, clock=clock)
+        return Asking(Pages(control, live=live, trouble=lambda: trouble, stop=stop))
 
     return build

@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 
 from gateway.control.act_list import AnyAct
+from gateway.control.evidence_files import WhyNone
 from gateway.core.attention import MOST_COUNTED, Concern, SinkCondition
 from gateway.core.documents import Held
 from gateway.core.events import Milestone
@@ -31,7 +32,7 @@ from gateway.web.pages.views.act_page import BULK, CHOICE, DOINGS, SWITCHES
 
 FOLDER = Path(__file__).parent.parent.parent / "gateway/web/pages"
 ENGLISH = catalogue("en")
-KINDS_OF_PROBLEMS = ("missing", "not_there", "not_allowed", "mistake", "store_failing")
+KINDS_OF_PROBLEMS = ("missing", "not_there", "not_allowed", "mistake", "store_failing", *get_args(WhyNone))
 FAMILIES: dict[str, tuple[str, ...]] = {
     "nav.": tuple(page.name for page in PAGES if page.in_navigation),
     "page.role_": tuple(Role),

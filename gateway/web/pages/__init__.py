@@ -18,6 +18,7 @@ hyperlinks       the addresses of pages
 sparkline        small curves
 shown_text       texts of strangers, with nothing hidden
 
+evidence_sending a file that is sent while it is made
 live_streams     tells open pages that something has changed
 page_files       the style sheet and the script
 page_headers     what a browser may load, run and keep

@@ -6,6 +6,7 @@ request_list_page  `/sr`: service requests
 request_page       `/sr/UUID`: what a request went through, and who was told
 message_list_page  `/messages`: what came
 message_page       `/messages/ID`: one message
+evidence_page      the download that proves what came, of a request or a message
 dead_page          `/dead`: deliveries that the gateway gave up, in groups
 sink_page          `/sinks/NAME`: one sink
 rules_page         `/rules`: where messages go, and what the rules do with an event
