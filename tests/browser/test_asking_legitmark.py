@@ -22,7 +22,7 @@ from tests.support.waiting import until_answer
 from tests.support.webhooks import event
 
 SR = "b16c763b-1723-455d-ba29-164418044886"
-AT = "2026-03-01T22:05:59.000Z"
+AT, LATER = "2026-03-01T22:05:59.000Z", "2026-03-02T22:05:59.000Z"
 
 
 class Asked(NamedTuple):
@@ -58,6 +58,18 @@ async def test_a_live_page_shows_the_answer_when_it_comes(asked: Asked, visiting
     await expect(button).to_be_visible()
     await is_whole(visit, axe, FEW_WAYS)
     assert len(asked.running.audit("reconcile.finished")) == 1
+
+
+async def test_a_live_page_shows_an_answer_that_is_doubted(asked: Asked, visiting: Visiting, axe: Axe) -> None:
+    visit = await visiting.begin(origin_of(asked.running), Look("ja"))
+    await visit.to(f"/sr/{SR}")
+    await visit.page.get_by_role("button", name=catalogue("ja").text("do.ask")).click()
+    box = visit.page.locator('[data-key="inquiry"]')
+    await expect(box).to_contain_text("HTTP 429")
+    asked.api.says(SR, found(SR, "COMPLETE", "APPROVED", LATER))
+    # No line of the audit log tells of this change; a minute later a seal would.
+    await expect(box).to_contain_text("COMPLETE/APPROVED", timeout=20_000)
+    await is_whole(visit, axe, FEW_WAYS)
 
 
 async def test_without_javascript_the_page_says_how_far_it_is_and_leads_on(asked: Asked, visiting: Visiting) -> None:

@@ -18,6 +18,7 @@ from gateway.web.pages.asking import Control
 from gateway.web.pages.live_streams import LIVE_PATH, LiveStreams
 from gateway.web.pages.site import Pages
 from tests.fakes import FakeClock
+from tests.support.waiting import PATIENCE
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 
@@ -42,7 +43,8 @@ class Asking:
         payload.feed_eof()
         headers = {**BROWSER, "Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
         request = make_mocked_request("POST", path, headers, payload=payload)
-        answer = await self._pages.handle(request, Visitor("ann", role, "token"))
+        async with asyncio.timeout(PATIENCE):
+            answer = await self._pages.handle(request, Visitor("ann", role, "token"))
         assert isinstance(answer, web.Response)
         return answer
 
