@@ -132,7 +132,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
 
     # Web turns HTTP requests into calls of the parts above.
-    front = build_front(config, host, ingest, running=running, readiness=readiness)
+    front = build_front(config, host, ingest, controls, running=running, readiness=readiness)
     rules_in_use = RulesInUse(inbox=ingest.inbox, store=store, clock=clock)
     reloads = Reloads(
         running,

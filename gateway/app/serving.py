@@ -38,10 +38,12 @@ class Front(Struct, frozen=True):
     authentication: Authentication
 
 
-def build_front(config: Config, host: Host, ingest: Ingest, *, running: Running, readiness: Readiness) -> Front:
+def build_front(
+    config: Config, host: Host, ingest: Ingest, controls: Controls, *, running: Running, readiness: Readiness
+) -> Front:
     """Build them; nobody is served yet."""
     clock = host.clock
-    play = play_of(lambda: running.config, lambda: readiness.addresses, ingest.inbox.router, clock)
+    play = play_of(lambda: running.config, lambda: readiness.addresses, ingest.inbox.router, controls.requests.caught, clock)
     ingress = Ingress(
         sources_of(config),
         ingest.intake,

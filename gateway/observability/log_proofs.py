@@ -11,14 +11,14 @@ import msgspec
 from msgspec import Struct
 
 from gateway.core.errors import StoreError, StoreFailed
-from gateway.core.evidence_file import LineRecord, Prover, SealRecord
+from gateway.core.evidence_file import LineRecord, SealRecord
 from gateway.core.instants import parse_instant
-from gateway.core.seals import is_seal, read_seal
+from gateway.core.log_prover import LogProver
 from gateway.observability.audit_files import Skipped, log_lines, whole_log
 
 SLACK_SECONDS = 3600.0
 """Seconds by which a file of the log may have been written last before the first message came: clocks and copies differ."""
-_BLOCK_LINES = 100
+_BLOCK_LINES = 200
 _FIRST_LINES = 100
 """Lines in which the first instant of a log is looked for: a crash or a full disk can leave lines that are torn."""
 
@@ -38,7 +38,7 @@ def proofs(
 ) -> Generator[list[LineRecord | SealRecord], None, None]:
     """Yield the lines about some messages, and every seal from the first of them to the seal of that number, block by block.
 
-    A block stands for a hundred lines of the log, and is mostly empty: the caller can stop there. Raises StoreError if there is
+    A block stands for 200 lines of the log, and is mostly empty: the caller can stop there. Raises StoreError if there is
     no log, and StoreFailed if it cannot be read.
 
     Args:
@@ -47,7 +47,7 @@ def proofs(
         skipped: is told which files are not read.
         pause: is called often, so that other threads go first.
     """
-    prover = Prover(message_ids, pause)
+    prover = LogProver(message_ids, head, pause)
     with ExitStack() as files:
         try:
             found = whole_log(log, files, skipped, since - SLACK_SECONDS)
@@ -59,13 +59,9 @@ def proofs(
             lines = log_lines(file, grows=number == len(found))
             while block := list(islice(lines, _BLOCK_LINES)):
                 pause()
-                records: list[LineRecord | SealRecord] = []
-                for line in block:
-                    records += prover.add(line)
-                    if is_seal(line) and (seal := read_seal(line)) is not None and seal.number == head:
-                        yield records
-                        return
-                yield records
+                yield list(prover.add(block))
+                if prover.ended:
+                    return
         yield list(prover.rest())
 
 

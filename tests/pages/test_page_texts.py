@@ -13,12 +13,12 @@ import pytest
 from gateway.control.act_list import AnyAct
 from gateway.control.evidence_files import WhyNone
 from gateway.core.attention import MOST_COUNTED, Concern, SinkCondition
+from gateway.core.caught_facts import JudgedBy
 from gateway.core.documents import Held
 from gateway.core.events import Milestone
 from gateway.core.ledger import FLAG_WORDS, Regression
-from gateway.core.outcome import OUTCOME_NAMES
+from gateway.core.outcome import OUTCOME_NAMES, Reason
 from gateway.core.request_pictures import UNREADABLE
-from gateway.core.retry import DEAD_REASONS
 from gateway.core.selection import DELIVERY_STATES, MESSAGE_STATUSES
 from gateway.core.signature_findings import BodyChange, Kind
 from gateway.core.users import Role
@@ -51,7 +51,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "login.": get_args(LoginProblem),
     "delivery.": DELIVERY_STATES,
     "outcome.": tuple(OUTCOME_NAMES.values()),
-    "reason.": DEAD_REASONS,
+    "reason.": tuple(Reason),
     "doing.": DOINGS,
     "do.": (*DOINGS, *(f"{act}_{end}" for act in BULK for end in ("n", "all"))),
     "did.": get_args(AnyAct),
@@ -62,6 +62,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "about.": tuple(name for name in CHOICE if name not in ("delivered", "group")),
     "finding.": (*(kind.value for kind in Kind), "stale_ahead"),
     "change.": tuple(BodyChange),
+    "play.facts_by_": get_args(JudgedBy),
     "unreadable.": tuple(UNREADABLE.values()),
 }
 """The closed lists from which templates and code make the ends of keys, by their beginnings."""

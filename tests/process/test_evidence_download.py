@@ -19,13 +19,13 @@ from gateway.core.users import Role
 from gateway.web.pages.catalogue import LOCALES, catalogue
 from tests.cli.backups import ARCHIVED, SINK, admin
 from tests.cli.running import gateway as command
+from tests.support.browser_forms import SECRETS, TOKENS, USERS
 from tests.support.configurations import route
 from tests.support.exchange import request_bytes
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import SECRET, event, new_id, signed
 
-TOKENS = {role.value: f"a-token-for-{role.value}-4711" for role in Role}
 ITEM = "ITEM-7001"
 SR = "b16c763b-0000-4000-8000-000000007001"
 NOTE = "a-note-that-only-bodies-have"
@@ -52,10 +52,7 @@ def click(running: Running, path: str, token: str | None = None, **headers: str)
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A gateway that has delivered two events of one service request, one of them twice, and an event of another."""
-    users = "".join(f'[admin.users.{name}]\ntoken = {{ env = "{name.upper()}" }}\nrole = "{name}"\n' for name in TOKENS)
-    secrets = {name.upper(): token for name, token in TOKENS.items()} | {"ADMIN_TOKEN": TOKENS["operate"]}
-    toml = f'[admin]\nlisten = ["127.0.0.1:0"]\n{users}{ARCHIVED}'
-    with Running(tmp_path_factory.mktemp("standing"), toml, secrets) as running, no_traceback(running):
+    with Running(tmp_path_factory.mktemp("standing"), USERS + ARCHIVED, SECRETS) as running, no_traceback(running):
         asyncio.run(_post(running))
         yield running
 

@@ -127,6 +127,21 @@ async def test_late_deliveries_are_counted_and_left_out_if_the_form_says_so(worl
     assert [line["message_id"] for line in world.running.audit("delivery.replayed")] == [fresh]
 
 
+async def test_an_act_by_a_beginning_names_the_requests_that_it_stands_for_and_counts_the_others(world: World) -> None:
+    uuids = [f"4711abcd-0000-4000-8000-00000000000{number}" for number in range(7)]
+    for number, sr in enumerate(uuids):
+        await world.came(sr=sr, reference_id=f"ITEM-{number}")
+    await until(lambda: len(world.running.audit("delivery.delivered")) == len(uuids))
+    path = "/act?do=replay&id=4711abcd&delivered=true"
+    named = world.browser.json(path.replace("/act?", "/act.json?"))["named"]
+    assert [one["sr_uuid"] for one in named["requests"]] == uuids[:5]
+    assert (named["more"], named["loose"], named["complete"]) == (2, 0, True)
+    shown = world.browser.get(path).text
+    assert "The name stands for 7 service requests:" in shown and "and 2 more" in shown and "ITEM-4" in shown
+    assert "ITEM-5" not in shown and world.running.audit("delivery.replayed") == []
+    assert "The name stands for 1 service request:" in world.browser.get("/act?do=replay&id=item-3&delivered=true").text
+
+
 async def test_pause_and_resume_act_once_and_lead_back_to_the_sink(world: World) -> None:
     fields = world.browser.form("/sinks/erp")
     assert fields["do"] == "pause"

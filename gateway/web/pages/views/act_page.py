@@ -12,6 +12,7 @@ from gateway.control.bulk_acts import BulkAct, Counted, Order
 from gateway.control.drills import Drill, Drilled
 from gateway.control.ids import Unknown
 from gateway.control.sampling import Sample
+from gateway.core.named_requests import NamedRequests
 from gateway.core.samples import SAMPLES
 from gateway.core.selection import DELIVERY_STATES, MESSAGE_STATUSES, Selection
 from gateway.web.pages.asking import Asked, Control, Elsewhere, Mistake, NotThere
@@ -46,6 +47,8 @@ class ActPage(Struct, frozen=True, kw_only=True):
     waiting: int | None = None
     """How many deliveries the sink has queued; None if that is not known, or is not asked."""
     died_until: float | None = None
+    named: NamedRequests | None = None
+    """The service requests that its id stands for; None if it has no id."""
     sources: Sequence[str] = ()
 
     @property
@@ -83,11 +86,12 @@ async def confirm(control: Control, asked: Asked) -> ActPage:
         group = None if found is None else group_json(found)
     try:
         counted = await control.acts.bulk.count(order)
+        named = await control.browse.requests_named(given["id"]) if "id" in given else None
     except Unknown as error:
         raise NotThere(given.get("to") or given.get("sink") or "") from error
     except ValueError as error:
         raise Mistake(str(error)) from None
-    return ActPage(do=do, about=about, counted=counted, group=group, died_until=died_until)
+    return ActPage(do=do, about=about, counted=counted, group=group, died_until=died_until, named=named)
 
 
 async def perform(control: Control, asked: Asked) -> Elsewhere:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
+from gateway.core.caught_facts import JudgedBy
 from gateway.core.request_pictures import RequestPicture
 from gateway.core.users import Role
+from gateway.web.admin.json_documents import facts_json
 from gateway.web.pages.asking import Asked, Mistake, NotThere
 from gateway.web.pages.shown_text import ShownText
 from gateway.web.pages.views.laid_out import laid_out
@@ -40,6 +42,9 @@ class PlayPage(Struct, frozen=True):
 class CaughtPage(ShownDetails, frozen=True, kw_only=True):
     """One request, and its neighbours."""
 
+    facts: Mapping[str, Any] | None = None
+    """The facts of its event, by the names that patterns use; None if nothing is known of its service request."""
+    facts_by: JudgedBy | None = None
     newer: int | None = None
     older: int | None = None
     shown: ShownText | UnsetType | None = UNSET
@@ -73,9 +78,12 @@ async def caught(control: HasPlay, asked: Asked) -> CaughtPage:
     if request is None:
         raise NotThere(asked.names[0])
     details = control.play.shown.details(request, bodies=asked.visitor.role.includes(Role.READ))
+    judged = await control.play.facts(request)
     body = details.body if isinstance(details.body, str) and details.body else None
     return CaughtPage(
         **structs.asdict(details),
+        facts=None if judged is None else facts_json(judged.facts),
+        facts_by=None if judged is None else judged.by,
         newer=number + 1 if ring.get(number + 1) is not None else None,
         older=number - 1 if ring.get(number - 1) is not None else None,
         shown=UNSET if asked.as_data else await laid_out(body),
