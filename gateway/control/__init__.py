@@ -3,6 +3,7 @@
 status         what the gateway says about itself
 browse         messages, deliveries and the story of each message
 stories        the story of a service request, and why somebody was not told
+judged_again   the facts of its events by what is known now
 kept_rules     the rules of then
 ids            which messages and sinks a person's words name
 interventions  replay, discard, pause, resume, probe

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from gateway.core import events
 from gateway.core.documents import Ids
 from gateway.core.events import Event
-from gateway.core.hindsight import Arrival, Otherwise, facts_by_now, otherwise
+from gateway.core.hindsight import KnownEvent, Otherwise, facts_by_now, otherwise
 from gateway.core.request_documents import RequestStory, TracedEvent
 from gateway.core.routing import GATEWAY
 from gateway.store.requests import MOST_IN_PAGE, Tracing
@@ -47,14 +47,14 @@ async def hindsight_of_message(store: Tracing, ids: Ids) -> Hindsight | None:
 
 
 async def _judged_again(traced: Sequence[TracedEvent]) -> Hindsight | None:
-    known: list[tuple[TracedEvent, Arrival]] = []
+    known: list[tuple[TracedEvent, KnownEvent]] = []
     for one in traced:
         if one.status == "quarantined" or one.ids.source == GATEWAY:
             continue
         event = None if one.body is None else events.decode(one.body)
         if not isinstance(event, Event):
             return None
-        known.append((one, Arrival(event, one.received_at)))
+        known.append((one, KnownEvent(event, one.received_at)))
         await asyncio.sleep(0)  # a body takes up to a millisecond, and ingest must not notice
     now = facts_by_now([arrival for _, arrival in known])
     return {one.seq: otherwise(one.facts, facts) for (one, _), facts in zip(known, now, strict=True) if one.facts is not None}

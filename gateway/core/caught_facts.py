@@ -32,7 +32,7 @@ def event_of_caught(request: CaughtRequest) -> Event | None:
 
 
 class ReceiverLedger:
-    """What a receiver knows of service requests: what came to it, and nothing else. It is bounded, and kept in memory alone."""
+    """The knowledge that a receiver has of service requests: what came to it alone. It is bounded, and kept in memory."""
 
     def __init__(self, most: int = MOST_REQUESTS) -> None:
         """

@@ -21,7 +21,7 @@ FactName = Literal["stale", "round", "skipped", "terminal_regression", "undated"
 """The facts that are compared, by the names that patterns use."""
 
 
-class Arrival(NamedTuple):
+class KnownEvent(NamedTuple):
     """An event of a service request, as it is stored."""
 
     event: Event
@@ -39,13 +39,13 @@ class Otherwise(Struct, frozen=True):
     """Its value by what is known now."""
 
 
-def facts_by_now(arrivals: Sequence[Arrival]) -> list[Facts]:
+def facts_by_now(every: Sequence[KnownEvent]) -> list[Facts]:
     """Return the facts of all events of one service request by what is known now, in the order in which they were given.
 
     Args:
-        arrivals: every event of the request, in any order; each counts once. An event that is missing here is not known.
+        every: every event of the request, in any order; each counts once. An event that is missing here is not known.
     """
-    places = sorted((_place(arrival, number) for number, arrival in enumerate(arrivals)), key=lambda place: place.key)
+    places = sorted((_place(known, number) for number, known in enumerate(every)), key=lambda place: place.key)
     found: dict[int, Facts] = {}
     row: ServiceRequest | None = None
     for at_ms, of_instant in groupby(places, key=lambda place: place.key.at_ms):
@@ -53,15 +53,15 @@ def facts_by_now(arrivals: Sequence[Arrival]) -> list[Facts]:
         for _, twins in groupby(alike, key=lambda place: place.key):
             before = row
             for place in twins:
-                arrival = arrivals[place.number]
+                known = every[place.number]
                 # Twins are judged against what was before all of them: nothing else says which of them came first.
-                found[place.number], after = judge(before, *arrival)
-                row = after if row is before else judge(row, *arrival)[1]
+                found[place.number], after = judge(before, *known)
+                row = after if row is before else judge(row, *known)[1]
         for place in alike:
             # The round at an instant counts all that happened until then, also what has a higher rank.
             belongs_to = 0 if row is None else row.round_at(at_ms, submitting=place.key.state == SUBMITTED)
             found[place.number] = structs.replace(found[place.number], round=belongs_to)
-    return [found[number] for number in range(len(arrivals))]
+    return [found[number] for number in range(len(every))]
 
 
 def otherwise(then: Facts, now: Facts) -> tuple[Otherwise, ...]:
@@ -98,9 +98,9 @@ class _Place(NamedTuple):
     """The number of the event as it was given."""
 
 
-def _place(arrival: Arrival, number: int) -> _Place:
-    event = arrival.event
-    at_ms, _, _ = instant_of(event, round(arrival.at * 1000), None)
+def _place(known: KnownEvent, number: int) -> _Place:
+    event = known.event
+    at_ms, _, _ = instant_of(event, round(known.at * 1000), None)
     if isinstance(event.content, StateChange):
         state = state_text(event.content.state)
         return _Place(_Key(at_ms, False, rank_of(state), state, event.milestone.value), number)

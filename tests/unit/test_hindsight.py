@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from gateway.core.events import event_of
-from gateway.core.hindsight import Arrival, Otherwise, facts_by_now, otherwise
+from gateway.core.hindsight import KnownEvent, Otherwise, facts_by_now, otherwise
 from gateway.core.judge import judge
 from gateway.core.ledger import MOST_INSTANTS, Facts, Regression
 from tests.support.stories import BEGINNING, LETTERS, bodies
@@ -21,11 +21,11 @@ LATER = BEGINNING + 1000
 P, A, U = "QC/PENDING", "QC/APPROVED", "UNDERWAY/ASSIGNED"
 
 
-def arrivals(every: list[dict[str, Any]]) -> list[Arrival]:
-    return [Arrival(event_of(body), LATER + number) for number, body in enumerate(every)]
+def arrivals(every: list[dict[str, Any]]) -> list[KnownEvent]:
+    return [KnownEvent(event_of(body), LATER + number) for number, body in enumerate(every)]
 
 
-def on_arrival(came: list[Arrival]) -> list[Facts]:
+def on_arrival(came: list[KnownEvent]) -> list[Facts]:
     """Judge events that arrive one after the other."""
     every, request = [], None
     for arrival in came:
@@ -89,7 +89,7 @@ def test_what_would_be_judged_otherwise_today(story: str, expected: dict[str, li
 def test_a_timestamp_that_a_newer_version_can_read_is_judged_by_it() -> None:
     event = event_of(bodies("P10")[0])
     undated = judge(None, event_of({**bodies("P10")[0], "timestamp": "yesterday"}), LATER)[0]
-    assert otherwise(undated, *facts_by_now([Arrival(event, LATER)])) == (Otherwise("undated", True, False),)
+    assert otherwise(undated, *facts_by_now([KnownEvent(event, LATER)])) == (Otherwise("undated", True, False),)
 
 
 def test_the_round_of_a_long_story_is_counted_over_the_newest_instants_before_each_event() -> None:
@@ -107,7 +107,7 @@ stamps = st.sampled_from(["", "2999-01-01T00:00:00Z", None, None])
 
 
 @st.composite
-def stored(draw: st.DrawFn) -> list[Arrival]:
+def stored(draw: st.DrawFn) -> list[KnownEvent]:
     """Draw the events of a request: dated, undated, and dated ahead."""
     plain = bodies(draw(stories))
     given_stamps = draw(st.lists(stamps, min_size=len(plain), max_size=len(plain)))
@@ -117,7 +117,7 @@ def stored(draw: st.DrawFn) -> list[Arrival]:
 
 @given(came=stored(), data=st.data())
 def test_every_order_of_the_same_events_gives_the_same_facts_by_what_is_known_now(
-    came: list[Arrival], data: st.DataObject
+    came: list[KnownEvent], data: st.DataObject
 ) -> None:
     order = data.draw(st.permutations(range(len(came))))
     of_order = facts_by_now([came[number] for number in order])
@@ -144,7 +144,7 @@ def test_all_orders_of_a_short_story_give_the_same_facts(story: str) -> None:
 
 @given(came=stored())
 @example(came=arrivals(bodies("A60 P60 R60 M60 I60 X60")))
-def test_no_event_is_late_by_what_is_known_now(came: list[Arrival]) -> None:
+def test_no_event_is_late_by_what_is_known_now(came: list[KnownEvent]) -> None:
     assert not any(facts.stale for facts in facts_by_now(came))
 
 
@@ -156,7 +156,7 @@ def test_events_that_arrived_in_order_are_judged_as_they_were(seconds: list[int]
 
 
 @given(came=stored())
-def test_what_is_judged_otherwise_names_each_fact_that_differs_and_no_other(came: list[Arrival]) -> None:
+def test_what_is_judged_otherwise_names_each_fact_that_differs_and_no_other(came: list[KnownEvent]) -> None:
     for then, now in zip(on_arrival(came), facts_by_now(came), strict=True):
         fields = [one.fact.removeprefix("state.") for one in otherwise(then, now)]
         taken = structs.replace(then, **{field: getattr(now, field) for field in fields})

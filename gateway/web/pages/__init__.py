@@ -13,6 +13,7 @@ drawing          the templates, and the functions that they may call
 catalogue        the texts of each language
 formats          numbers, spans of time and instants in each language
 attention_words  what needs a person, in each language
+sayings          what the gateway said in English, in each language
 where_to_look    the page about what needs a person
 hyperlinks       the addresses of pages
 sparkline        small curves
