@@ -21,6 +21,7 @@ from gateway.core.documents import (
     SinkAttempt,
     Story,
 )
+from gateway.core.named_requests import MOST_MESSAGES_NAMED, NamedRequests, named_requests
 from gateway.core.records import Counts
 from gateway.core.routing import Decision, Router
 from gateway.core.selection import Selection, Target
@@ -124,6 +125,11 @@ class Browse:
         seqs = await seqs_of(self._store, selection.id, after, most)
         page, go_on = await self._store.messages(selection, seqs, after, limit)
         return page, go_on if go_on is not None else last_of_many(seqs, most)
+
+    async def requests_named(self, text: str) -> NamedRequests:
+        """Find the service requests of the messages that an id stands for, as acts take it: bounded by MOST_MESSAGES_NAMED."""
+        page, after = await self.messages(Selection(id=text), 0, MOST_MESSAGES_NAMED)
+        return named_requests(((one.ids.sr_uuid, one.ids.reference_id) for one in page), complete=after is None)
 
     async def newest_messages(
         self, selection: Selection, before: int | None, limit: int

@@ -27,6 +27,7 @@ QUERIES: Final[Mapping[str, Sequence[str]]] = {
         "?do=discard&sink={name}&state=dead",
         "?do=drill&sink={name}",
         "?do=sample",
+        "?do=ask&id={sr_uuid}",
     ),
     "play": ("?wrong=secret",),
 }

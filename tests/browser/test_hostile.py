@@ -50,7 +50,7 @@ CASES = [(page, name) for page in ABOUT_ONE for name in HOSTILE if "{sr_uuid}" n
 
 
 async def harmless(visit: Visit) -> None:
-    """Assert that nothing on the page can run or is hidden, that links are seen, and that it fits into both windows."""
+    """Assert that nothing on the page can run, that nothing is hidden, that links are seen, and all fits into both windows."""
     assert await visit.page.evaluate(LIVELY) == []
     assert TURNING.search(await visit.page.evaluate("() => document.documentElement.outerHTML")) is None
     assert await visit.page.evaluate(UNSEEN) == []

@@ -16,6 +16,7 @@ from gateway.web.pages.catalogue import LOCALES, Locale, catalogue
 from gateway.web.pages.formats import Formats, plain_value
 from gateway.web.pages.hyperlinks import href, path_of
 from gateway.web.pages.page_files import PageFiles
+from gateway.web.pages.sayings import said
 from gateway.web.pages.shown_text import visible, visible_lines
 from gateway.web.pages.sparkline import sparkline
 from gateway.web.pages.where_to_look import where_to_look
@@ -54,6 +55,8 @@ class Drawing:
         moment, second, ago, until  instants, as elements: to the minute, to the second, and as spans from now
         as_of(), now_ms()           when this page was drawn, in words and in Unix milliseconds
         sparkline(numbers)          a small curve
+        said(text)                  what the gateway said in English, such as why a delivery failed, in the language of the page
+        reason_words(reason)        a reason of the closed list, or what was said, in the language of the page
         attention_words(one, status)
                                     what needs a person
         languages                   every language
@@ -108,6 +111,8 @@ class Drawing:
                 "as_of": self._as_of,
                 "now_ms": lambda: int(self._now * 1000),
                 "sparkline": sparkline,
+                "said": self._said,
+                "reason_words": self._reason,
                 "attention_words": lambda one, status: attention_words(one, status, self.texts),
                 "languages": LOCALES,
             },
@@ -143,6 +148,13 @@ class Drawing:
         """Return a number that the store counts up to a bound."""
         shown = self._formats.number(number)
         return self.texts.text("overview.or_more", number=shown) if number == MOST_COUNTED else shown
+
+    def _said(self, text: str | None) -> str:
+        return said(text or "", self.texts.language)
+
+    def _reason(self, reason: str | None) -> str:
+        key = f"reason.{reason}"
+        return self.texts.text(key) if key in self.texts else self._said(reason)
 
     def _as_of(self) -> str:
         return self.texts.text("page.as_of", time=f"{datetime.fromtimestamp(self._now, UTC):%H:%M:%S}")
