@@ -77,7 +77,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     secrets = {name.upper(): token for name, token in TOKENS.items()}
     folder = tmp_path_factory.mktemp("roles")
     with Echo() as echo:
-        toml = f'[admin]\nlisten = ["127.0.0.1:0"]\n{users}' + http_sink(echo, more='retry = ["0s"]\nbreaker = { failures = 1000 }')
+        toml = f'[admin]\nlisten = ["127.0.0.1:0"]\n{users}'
+        toml += http_sink(echo, more='retry = ["0s"]\nbreaker = { failures = 1000 }')
         secrets["ADMIN_TOKEN"] = TOKENS["support"]
         with Running(folder, toml + desk + route("erp") + rules, secrets) as running, no_traceback(running):
             yield World(running, asyncio.run(fill(running)))
