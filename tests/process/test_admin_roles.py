@@ -20,6 +20,7 @@ from gateway.web.door.permissions import API_PERMITS, Permit
 from gateway.web.pages.page import Page
 from gateway.web.pages.page_table import PAGES
 from tests.docs.reading import ROOT, marked, rows, text_of, words
+from tests.support.browser_forms import Browser
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.receivers import Receiver
@@ -202,6 +203,16 @@ def test_no_page_and_no_twin_of_one_shows_a_body_to_support_and_a_page_is_refuse
                 said = ask(world, role.value, "GET", path.format_map(names) + query, accept="text/html")
                 assert (said.status == 403) is not role.includes(page.role), said
                 assert role.includes(Role.READ) or not tells(said), said
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.post is not None], ids=lambda page: page.name)
+def test_a_form_of_a_page_is_taken_from_who_may_send_it_and_support_gets_no_body_back(world: World, page: Page) -> None:
+    path = page.path.format_map({"sr_uuid": SR, "id": world.message_id})
+    fields = {"do": "replay", "token": "none", "event": "{}"}
+    for role in Role:
+        said = Browser(world.running, role.value).send({name: fields[name] for name in fields if name in page.fields}, path)
+        assert (said.status == 403) is not role.includes(page.post_role), said
+        assert role.includes(Role.READ) or not tells(Said(said.status, b"", said.text.encode()))
 
 
 QUESTIONS = (f"q={CANARY[:6]}", f"q={SR}", "raw=1", "sink=erp", "sample=authentic")

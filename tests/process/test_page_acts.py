@@ -200,6 +200,22 @@ async def test_who_may_not_act_sees_no_button_and_is_refused(world: World, one_d
     assert world.running.audit("delivery.replayed") == []
 
 
+async def test_an_agent_who_may_only_look_finds_out_why_and_one_who_may_act_mends_it(world: World) -> None:
+    sr = "b16c763b-0000-4000-8000-000000000001"
+    (dead,) = await world.dead(1, sr=sr)
+    looks, acts = world.user("support"), world.browser
+    assert "1 delivery is dead (the newest: HTTP 500 Internal Server Error)" in looks.get("/").text
+    place = looks.get(f"/find?q={sr}").location
+    shown = {user: html.unescape(one.get(place).text) for user, one in (("support", looks), ("operate", acts))}
+    assert all("HTTP 500 Internal Server Error" in text for text in shown.values())
+    buttons = {user: re.findall(r'href="(/act\?do=replay[^"]*)"', text) for user, text in shown.items()}
+    assert buttons["support"] == [] and looks.get(buttons["operate"][0]).status == 403
+    assert acts.send(acts.form(buttons["operate"][0])).status == 303
+    await until(lambda: world.running.audit("delivery.delivered", message_id=dead))
+    assert "HTTP 500 Internal Server Error" not in looks.get(place).text
+    assert {line["actor"] for line in world.running.audit("delivery.replayed")} == {"operate"}
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
 async def test_a_form_of_another_page_changes_nothing(world: World, one_dead: str, site: str) -> None:
     fields = world.browser.form(f"/act?do=replay&id={one_dead}&sink=erp")
