@@ -37,7 +37,9 @@ Way = tuple[Theme, int]
 """A theme, and the width of the window."""
 WAYS: Final[Sequence[Way]] = tuple(product(THEMES, (WIDE, NARROW)))
 FEW_WAYS: Final[Sequence[Way]] = WAYS if WHOLE else (("light", WIDE), ("dark", NARROW))
-"""Enough for a page whose style was looked at before: without JavaScript, or when it has nothing to show."""
+"""Enough for a page whose style was looked at before: in the other language, or when it has nothing to show."""
+ONE_WAY: Final[Sequence[Way]] = WAYS if WHOLE else (("dark", NARROW),)
+"""Enough for a page without JavaScript: it is the same page, and nothing is swapped in it."""
 SCRIPTS: Final = {"JavaScript": True, "none": False}
 
 
