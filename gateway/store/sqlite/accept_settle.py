@@ -70,7 +70,7 @@ def _accept_rows(
 ) -> list[Accepted | Duplicate]:
     if not judged:
         return []
-    cursor = connection.execute(_insert_messages(len(judged)), [value for one in judged for value in _message_row(one)])
+    cursor = connection.execute(_insert_messages(len(judged)), values_of(map(_message_row, judged)))
     last = cursor.lastrowid
     if cursor.rowcount == len(judged) and last is not None:
         # One statement of the only writer: the rows got consecutive seqs (sqlite.org/autoinc.html), and the last seq is known.
@@ -89,8 +89,8 @@ def _accept_rows(
     if any(row[4] is not None for row in owed):
         owed, columns = ordering.take(connection, owed), 7
     for at in range(0, len(owed), MOST_ROWS):
-        rows = owed[at : at + MOST_ROWS]
-        connection.execute(_insert_deliveries(len(rows), columns), [value for row in rows for value in row[:columns]])
+        rows = [row[:columns] for row in owed[at : at + MOST_ROWS]]
+        connection.execute(_insert_deliveries(len(rows), columns), values_of(rows))
     changes.update([(row[1], "queued") for row in owed])
     insert_suppressed(connection, accepted, changes)
     joining.write(connection, joins, accepted, changes)
