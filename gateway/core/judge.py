@@ -150,13 +150,21 @@ _FIRSTS: Final[dict[Milestone, tuple[str, ...]]] = {
 }
 """The fields of `Course` that hold the first instant of such an event. Photos must have been submitted before anything is said of
 them, and approved (or the request completed by the fast track) before an authenticator works on the item."""
-_LAST: Final[dict[Milestone, str]] = {
-    **dict.fromkeys(_OPEN, "last_open"),
-    **dict.fromkeys(_COMPLETE, "last_complete"),
-    Milestone.CANCELLED: "last_cancelled",
-    Milestone.INVALIDATED: "last_invalidated",
+_LASTS: Final[dict[Milestone, tuple[str, ...]]] = {
+    **dict.fromkeys(_OPEN, ("last_open",)),
+    **dict.fromkeys(_COMPLETE, ("last_complete",)),
+    Milestone.CANCELLED: ("last_cancelled",),
+    Milestone.INVALIDATED: ("last_invalidated",),
 }
 """The field of `Course` that holds the last instant of such an event."""
+
+
+def _places(names: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(map(Course.__struct_fields__.index, names))
+
+
+_PLACES: Final = {meaning: (_places(_FIRSTS.get(meaning, ())), _places(_LASTS.get(meaning, ()))) for meaning in Milestone}
+"""The same fields by their places in `Course`: to copy all its values takes less time than to name those that change."""
 
 
 def _is_latest(state: str, at: int, before: ServiceRequest) -> bool:
@@ -177,16 +185,17 @@ def _verdict_key(verdict: Milestone | None, at_ms: int | None) -> tuple[int, boo
 
 
 def _course(course: Course, meaning: Milestone, at: int) -> Course:
-    changed = {}
-    for name in _FIRSTS.get(meaning, ()):
-        known = getattr(course, name)
+    firsts, lasts = _PLACES[meaning]
+    instants = list(structs.astuple(course))
+    for place in firsts:
+        known = instants[place]
         if known is None or at < known:
-            changed[name] = at
-    if (last := _LAST.get(meaning)) is not None:
-        known = getattr(course, last)
+            instants[place] = at
+    for place in lasts:
+        known = instants[place]
         if known is None or at > known:
-            changed[last] = at
-    return structs.replace(course, **changed) if changed else course
+            instants[place] = at
+    return Course(*instants)
 
 
 def _with(instants: tuple[int, ...], at: int) -> tuple[int, ...]:
