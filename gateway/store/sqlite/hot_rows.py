@@ -119,12 +119,14 @@ class HotRows:
 
         It replaces the one before in one step: a question that copies the rows meanwhile finds one of the two.
         """
-        size = _size(key, standing)
         if (old := self._unflushed.get(key)) is not None:
-            before = _size(key, old)
-            self.size += size - before
-            self.unflushed_size += size - before
+            grown = len(standing.row) - len(old.row)
+            if standing.reference_id is not old.reference_id:
+                grown += _size_of_reference(standing) - _size_of_reference(old)
+            self.size += grown
+            self.unflushed_size += grown
         else:
+            size = _size(key, standing)
             if (old := self._flushed.pop(key, None)) is not None:
                 self.size -= _size(key, old)
             self.size += size
@@ -153,5 +155,8 @@ class HotRows:
 
 
 def _size(key: Key, standing: Standing) -> int:
-    reference = standing.reference_id
-    return _BYTES_BESIDE_ROW + len(standing.row) + len(key[1]) + (0 if reference is None else 60 + 2 * len(reference))
+    return _BYTES_BESIDE_ROW + len(standing.row) + len(key[1]) + _size_of_reference(standing)
+
+
+def _size_of_reference(standing: Standing) -> int:
+    return 0 if standing.reference_id is None else 60 + 2 * len(standing.reference_id)
