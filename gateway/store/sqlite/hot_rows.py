@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -36,7 +37,7 @@ class Columns(NamedTuple):
 
 
 class Standing(Struct, gc=False):
-    """The row of a service request, as the store keeps it. Nothing of it changes but what `columns` remembers.
+    """The row of a service request, as the store keeps it. Nothing of it changes but `filed`, and what `columns` remembers.
 
     The garbage collector has nothing to look at.
     """
@@ -50,7 +51,7 @@ class Standing(Struct, gc=False):
     own: bool
     """Only events of the gateway itself have named it."""
     filed: bool
-    """The file had the request, perhaps with an older row, when this row was made."""
+    """The file has the request, perhaps with an older row. False: it may have it. Only the writer's thread asks."""
     _milestone: int | None = None
     _entered_ms: int | None = None
     """Known once somebody has asked for `columns`: most rows change again before they are flushed."""
@@ -101,9 +102,10 @@ class HotRows:
     def get(self, key: Key) -> Standing | None:
         return self._unflushed.get(key) or self._flushed.get(key)
 
-    def has_flushed(self, key: Key) -> bool:
-        """Return True if the file has the row of a request as memory has it."""
-        return key in self._flushed
+    def get_each(self, keys: Collection[Key | None]) -> list[Standing | None]:
+        """Return a row or None for each key, as `get` does; None for None."""
+        unflushed, flushed = self._unflushed.get, self._flushed.get
+        return [None if key is None else unflushed(key) or flushed(key) for key in keys]
 
     def unflushed(self) -> dict[Key, Standing]:
         """Return the rows that the file does not have yet, or has in an older form."""
@@ -142,7 +144,8 @@ class HotRows:
             self.size -= _size(key, old)
 
     def flushed(self, key: Key, standing: Standing) -> None:
-        """Take note that the file has a row now, unless the row changed again."""
+        """Take note that the file has a row now. It waits no longer to be flushed, unless it changed again."""
+        standing.filed = True
         if self._unflushed.get(key) is standing:
             del self._unflushed[key]
             self._flushed[key] = standing

@@ -133,7 +133,12 @@ class Ledger:
 
         Rows that are not in memory are read, and are there until the transaction is over.
         """
-        found = [None if key is None else self.standing(key) for key in keys]
+        if not self._changed and not self._read:
+            found = self.hot.get_each(keys)
+        else:
+            found = [None if key is None else self.standing(key) for key in keys]
+        if all(found):
+            return found
         cold = [key for key, row in zip(keys, found, strict=True) if row is None and key is not None and key not in self._changed]
         if not cold:
             return found
@@ -225,8 +230,7 @@ class Ledger:
             number = self.next_number if number is None else number
             self.next_number = max(self.next_number, number + 1)
         else:
-            number, before, row = known.number, known.last, known.row
-            filed = known.filed or self.hot.has_flushed(key)
+            number, before, row, filed = known.number, known.last, known.row, known.filed
             same = reference_id == known.reference_id
             reference_id = known.reference_id if same else self._named_as(known, reference_id, seq)
         row = encode_request(after or _NOTHING_YET) if after is not None or row is None else row
