@@ -125,7 +125,7 @@ def _delivery_rows(judged: Judged, seq: int, away: Absences, joins: joining.Plan
             if (seq, sink) not in joins.joined
         )
     if not new.in_order and not away:
-        return [(seq, sink, since_ms, milliseconds(due), None, None, 0) for sink, due in deliveries]
+        return [(seq, sink, since_ms, since_ms if due == since else milliseconds(due), None, None, 0) for sink, due in deliveries]
     rows: list[DeliveryRow] = []
     for sink, due in deliveries:
         ordered = sink in new.in_order and bool(new.message.sr_uuid)
