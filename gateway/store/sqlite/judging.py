@@ -106,12 +106,7 @@ class Ledger:
 
     def committed(self) -> None:
         """Take over what the transaction changed."""
-        put, drop = self.hot.put, self.hot.drop
-        for key, standing in self._changed.items():
-            if standing is not None:
-                put(key, standing)
-            else:
-                drop(key)
+        self.hot.put(self._changed)
         self.unjudged += self._unjudged
         for key, standing in self._written:
             self.hot.flushed(key, standing)
