@@ -75,15 +75,24 @@ def judge(
             verdict, verdict_at = meaning, at
 
     first_seen, last_seen = before.first_seen_ms, before.last_seen_ms
+    if request is None:
+        first_seen = last_seen = arrived
+    elif arrived > last_seen:
+        last_seen = arrived
+    elif arrived < first_seen:
+        first_seen = arrived
+
+    course_before = before.course
+    course = _course(course_before, meaning, at)
     submitting = meaning is _QC_PENDING
     moves = state is not None and _is_latest(state, at, before)
     after = ServiceRequest(
         state=state if moves else before.state,
         state_at_ms=at if moves else before.state_at_ms,
-        first_seen_ms=arrived if request is None or arrived < first_seen else first_seen,
-        last_seen_ms=arrived if request is None or arrived > last_seen else last_seen,
+        first_seen_ms=first_seen,
+        last_seen_ms=last_seen,
         events=before.events + 1,
-        course=_course(before.course, meaning, at),
+        course=course,
         pendings=_with(before.pendings, at) if submitting else before.pendings,
         rejecteds=_with(before.rejecteds, at) if meaning is _QC_REJECTED else before.rejecteds,
         medias=_with(before.medias, at) if meaning is _NEEDS_RESUBMISSION else before.medias,
@@ -92,16 +101,15 @@ def judge(
         sticky=sticky,
     )
     belongs_to = after.round_at(at, submitting=submitting)
-    was_invalidated = before.course.last_invalidated is not None
-    stale = (was_invalidated or not moves) and _is_stale(
+    stale = (course_before.last_invalidated is not None or not moves) and _is_stale(
         before, meaning, at, moves=moves, changes_state=state is not None, belongs_to=belongs_to
     )
-    regression = None if stale else _regression(before.course, meaning, at)
+    regression = None if stale else _regression(course_before, meaning, at)
     facts = Facts(
         round=belongs_to,
         before=before.state,
         stale=stale,
-        skipped=() if regression else _newly_missing(before.course, after.course),
+        skipped=() if regression else _newly_missing(course_before, course),
         terminal_regression=Regression.VERDICT_CHANGED if verdict_changed else regression,
         undated=undated,
         future=future,

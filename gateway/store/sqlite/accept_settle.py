@@ -47,7 +47,8 @@ def accept(
         results += _accept_rows(connection, judged[:number], retention, changes, ledger)
         if number < len(judged):
             break
-        room -= sum(_rows(one) for one in judged)
+        if len(results) < len(batch):
+            room -= sum(_rows(one) for one in judged)
     return results
 
 

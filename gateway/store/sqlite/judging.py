@@ -178,18 +178,18 @@ class Ledger:
         entries: list[tuple[object, ...]] = []
         numbers: list[int | None] = []
         self._accepted += len(accepted)
+        known_keys = self._keys.get
         for one, seq in accepted:
-            new, key = one.new, one.key
+            new, facts, label, signed = one.new, None, None, None
             number = before = None
             if self.live:
-                if one.facts is None and new.event is not None and key is not None:
-                    self._unjudged += 1
-                number, before = self.take(key, seq, one.known, one.after, new.message.reference_id)
-            facts = None if one.facts is None else encode_facts(one.facts)
-            label = signed = None
-            if new.signed is not None:
-                label = self._keys.get(new.signed.key) or self._key(connection, new.signed.key)
-                signed = pack_signed(new.signed)
+                number, before = self.take(one.key, seq, one.known, one.after, new.message.reference_id)
+            if one.facts is not None:
+                facts = encode_facts(one.facts)
+            elif self.live and new.event is not None and one.key is not None:
+                self._unjudged += 1
+            if (by := new.signed) is not None:
+                label, signed = known_keys(by.key) or self._key(connection, by.key), pack_signed(by)
             entries.append((seq, number, before, facts, new.rules, label, signed))
             numbers.append(number)
         for part in chunks(entries):
@@ -220,17 +220,17 @@ class Ledger:
                 self._loose.append((folded(reference_id), seq))
             return None, None
         known = self._changed.get(key, known)
-        before, filed, row = None, False, None
         if known is None:
             number = self.next_number if number is None else number
             self.next_number = max(self.next_number, number + 1)
-        else:
-            number, before, row, filed = known.number, known.last, known.row, known.filed
-            same = reference_id == known.reference_id
-            reference_id = known.reference_id if same else self._named_as(known, reference_id, seq)
-        row = encode_request(after or _NOTHING_YET) if after is not None or row is None else row
-        self._changed[key] = Standing(number, seq, row, reference_id, key[0] == GATEWAY, filed)
-        return number, before
+            row = encode_request(after or _NOTHING_YET)
+            self._changed[key] = Standing(number, seq, row, reference_id, key[0] == GATEWAY, filed=False)
+            return number, None
+        row = known.row if after is None else encode_request(after)
+        same = reference_id == known.reference_id  # then one object does for all messages of the request
+        reference_id = known.reference_id if same else self._named_as(known, reference_id, seq)
+        self._changed[key] = Standing(known.number, seq, row, reference_id, known.own, known.filed)
+        return known.number, known.last
 
     def _named_as(self, known: Standing, reference_id: str | None, seq: int) -> str | None:
         """Take another reference id than a request has, or none. Returns the one that it has from now on."""
