@@ -46,6 +46,7 @@ def test_the_demo_tells_its_story_and_everything_arrives(tmp_path: Path) -> None
     assert "Everything arrived as expected" in ran.stdout
     for told in ("duplicate", "joined", "bad_signature", "certificate_issued", "attempt 3", "fraud_desk", "バッグ-0042"):
         assert told in ran.stdout
+    assert re.search(r"dead +erp +rejected .*HTTP 404", ran.stdout), "an item is left for a person to mend"
     assert "in_progress  LATE" in ran.stdout and "erp: not told:" in ran.stdout, "it ends with what the bag went through"
     assert (tmp_path / "demo" / "legitmark.secret").stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "of somebody else").exists(), "a secret went where a link in the folder leads"

@@ -2,9 +2,13 @@
 
 foundation    what all parts stand on: counters, audit log, database
 parts         every part, built in order; read it to see what a gateway consists of
-acting        the parts that do what people ask for
+ingesting     the parts that take a request to its commit
+maintaining   the parts that do what the passing of time makes necessary
 reconciling   the parts that compare what is known with Legitmark's API
+controlling   the parts that answer people, and do what they ask for
+serving       the parts that turn HTTP requests into calls of others
 onlooking     the parts that show requests as they come
+following     the parts that follow the configuration when it is read again
 derive        the plain values that parts take from the configuration
 lifecycle     open, run, be ready, drain, stop
 reload        another configuration, for all parts or for none

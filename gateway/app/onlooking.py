@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
 
 from gateway.app.derive import webhook_urls_of
 from gateway.config import Config
-from gateway.core.caught_requests import RequestRing
+from gateway.core.caught_facts import CaughtFacts
+from gateway.core.caught_requests import CaughtRequest, RequestRing
+from gateway.core.errors import StoreError
 from gateway.core.routing import Router
 from gateway.core.signature_findings import Suspect
 from gateway.host.clock import Clock
@@ -17,6 +19,9 @@ from gateway.web.play.onlookers import Onlookers
 from gateway.web.play.pasted_secrets import PastedSecrets
 from gateway.web.play.shown_requests import ShownRequests, SourceSecrets
 
+Judged = Callable[[CaughtRequest, str | None], Awaitable[CaughtFacts | None]]
+"""Finds the facts of the event in a request, given the id of the message that it became."""
+
 
 class Play(Struct, frozen=True):
     """The parts that show requests."""
@@ -24,10 +29,18 @@ class Play(Struct, frozen=True):
     onlookers: Onlookers
     shown: ShownRequests
     pasted: PastedSecrets
+    judged: Judged
 
     def look(self) -> None:
         """Say that somebody looks."""
         self.onlookers.look()
+
+    async def facts(self, request: CaughtRequest) -> CaughtFacts | None:
+        """Return the facts of its event; None if nothing is known of its service request, or if the store fails."""
+        try:
+            return await self.judged(request, self.shown.picture(request).message_id)
+        except StoreError:
+            return None
 
     def streams(self, others: Callable[[], int]) -> dict[str, Callable[[], int]]:
         """Return the streams of live pages; `others` counts the changes of all pages but those that show requests."""
@@ -35,7 +48,11 @@ class Play(Struct, frozen=True):
 
 
 def play_of(
-    config: Callable[[], Config], addresses: Callable[[], Sequence[str]], router: Callable[[], Router], clock: Clock
+    config: Callable[[], Config],
+    addresses: Callable[[], Sequence[str]],
+    router: Callable[[], Router],
+    judged: Judged,
+    clock: Clock,
 ) -> Play:
     """Build the parts.
 
@@ -53,7 +70,7 @@ def play_of(
         route=lambda event, source: router().route(event, source),
     )
     onlookers = Onlookers(ring, gone=shown.forget, clock=clock)
-    return Play(onlookers, shown, PastedSecrets(shown))
+    return Play(onlookers, shown, PastedSecrets(shown), judged)
 
 
 def suspects_of(config: Config) -> dict[str | None, SourceSecrets]:

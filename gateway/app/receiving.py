@@ -12,6 +12,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.config.addresses import Tcp
+from gateway.core.caught_facts import ReceiverLedger
 from gateway.core.caught_requests import CaughtRequest, Forwarded, RequestRing
 from gateway.core.errors import ListenError
 from gateway.core.request_pictures import Painter
@@ -72,6 +73,8 @@ class Receiving:
         self.address = ""
         """Scheme, host and port, once it listens."""
         self.ring = RequestRing()
+        self.ledger = ReceiverLedger()
+        """The facts of the events that came."""
         self.shown = ShownRequests(self.ring, {None: SourceSecrets(settings.suspects)}, base=lambda: self.address)
         self._settings = settings
         self._told = told
@@ -127,6 +130,7 @@ class Receiving:
                 self.shown,
                 choice,
                 live=LiveStreams(changes={LIVE: lambda: self._version}, stop=self._stop, clock=self._clock),
+                ledger=self.ledger,
                 facts=lambda: ReceiverFacts(address=self.address, forward=settings.forward, try_it=self.try_it),
                 replay=self.replay,
                 clock=self._clock,
@@ -148,6 +152,7 @@ class Receiving:
 
     def _tell(self, request: CaughtRequest) -> None:
         self._version += 1
+        self.ledger.take(request, signed=self.shown.picture(request).signed)
         self._told(request)
 
     async def _replay_all(self, receiver: Receiver) -> None:

@@ -12,7 +12,7 @@ What several commands share:
     signing_secret  the secret that --secret names
     preview     a delivery that is only shown
     proofs      puts a file of evidence together
-    log_files   reads the audit log and its rotated files (audit_line: one of its lines)
+    log_files   the last lines of the audit log, and those that come (audit_line: one of its lines)
 """
 
 from __future__ import annotations

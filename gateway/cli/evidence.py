@@ -17,7 +17,7 @@ from gateway.cli.audit_line import parsed
 from gateway.cli.client import connected
 from gateway.cli.completion import request_names
 from gateway.cli.errors import UsageError
-from gateway.cli.log_files import whole_log
+from gateway.cli.log_files import say_skipped
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
 from gateway.cli.output import console, counted, cut, printable, to_json
 from gateway.cli.signing_secret import signing_secret
@@ -30,6 +30,7 @@ from gateway.core.seals import LogCheck, LogPlace, Seal, is_hash
 from gateway.core.signature import Key
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
+from gateway.observability.audit_files import log_lines, whole_log
 
 _MOST_SHOWN = 100
 """Problems, and unproven facts, that are printed for people; --json has all."""
@@ -149,12 +150,9 @@ def audit(
     with ExitStack() as stack:
         opened = _ordered([proofs.opened(file, stack) for file in files]) if files else _configured(config, stack)
         for number, file in enumerate(opened, 1):
-            try:
-                for at, line in enumerate(proofs.log_lines(file, grows=number == len(opened)), 1):
-                    seal = check.add(line, LogPlace(Path(file.name).name, at))
-                    found_head = found_head or (seal is not None and seal.seal == kept)
-            except (OSError, EOFError, zlib.error) as error:
-                raise StoreFailed(f"{file.name}: {error}") from None
+            for at, line in enumerate(log_lines(file, grows=number == len(opened)), 1):
+                seal = check.add(line, LogPlace(Path(file.name).name, at))
+                found_head = found_head or (seal is not None and seal.seal == kept)
     check.finish()
     cut_off = kept is not None and not found_head
     if json_:
@@ -168,7 +166,7 @@ def _configured(config: Path | None, files: ExitStack) -> list[BinaryIO]:
     environment = Environment.of_process()
     configured = find(config, environment)
     log = load_audit(configured, as_the_service(configured, environment))
-    found = whole_log(log, files)
+    found = whole_log(log, files, say_skipped)
     if not found:
         raise UsageError(f"{log} does not exist: the gateway writes it when it starts")
     return found

@@ -1,4 +1,4 @@
-"""Reads the audit log and the files it was rotated into: forwards, backwards, and as it grows. Keeps one block in memory."""
+"""Finds the last lines of the audit log, backwards through its files, and follows it as it grows. Keeps one block in memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from gateway.cli.audit_line import Wanted, parsed
 from gateway.host.clock import Clock
+from gateway.observability.audit_files import complete, newest_first
 
 _BLOCK = 256 * 1024
-_UNREAD = (".bz2", ".xz", ".zst", ".lz4")
 _EVERYTHING = Wanted()
 
 
@@ -76,12 +76,12 @@ def look_back(path: Path, count: int | None, wanted: Wanted, files: ExitStack) -
         files: closes the files.
     """
     found: list[BinaryIO] = []
-    for file in _files(path, files):
+    for file in newest_first(path, files, say_skipped):
         try:
             start, number, is_old = (_start_of_gzip if isinstance(file, gzip.GzipFile) else _start)(file, count, wanted)
             file.seek(start)
         except (OSError, EOFError, zlib.error) as error:
-            _skip(file.name, str(error))
+            say_skipped(file.name, str(error))
             continue
         found.insert(0, file)
         if count is not None:
@@ -91,55 +91,8 @@ def look_back(path: Path, count: int | None, wanted: Wanted, files: ExitStack) -
     return found
 
 
-def whole_log(path: Path, files: ExitStack, since: float = 0.0) -> list[BinaryIO]:
-    """Open the log and the files it was rotated into, oldest first, without those that were last written before an instant.
-
-    Args:
-        files: closes the files.
-        since: Unix seconds, UTC.
-    """
-    return [file for file in _files(path, files) if _written(Path(file.name)) >= since][::-1]
-
-
-def complete(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the complete lines from the current position on, without their line breaks."""
-    for raw in file:
-        if raw.endswith(b"\n"):
-            yield raw[:-1]
-
-
-def _files(path: Path, files: ExitStack) -> Iterator[BinaryIO]:
-    """Open the log and the files it was rotated into, newest first."""
-    if path.exists():
-        yield (current := files.enter_context(path.open("rb")))
-        seen = os.fstat(current.fileno())
-    else:
-        seen = None
-    rotated = [other for other in path.parent.glob(f"{path.name}?*") if other.is_file()]
-    for other in sorted(rotated, key=_written, reverse=True):
-        try:
-            if seen is not None and os.path.samestat(other.stat(), seen):
-                continue  # rotated since it was opened above
-            if other.suffix == ".gz":
-                if not other.with_suffix("").exists():  # else it is being compressed right now
-                    yield cast(BinaryIO, files.enter_context(gzip.GzipFile(other)))
-            elif other.suffix in _UNREAD:
-                _skip(other, f"only .gz is read; unpack it beside the log: {other.stem}")
-            else:
-                yield files.enter_context(other.open("rb"))
-        except OSError as error:
-            _skip(other, error.strerror or str(error))
-
-
-def _written(file: Path) -> float:
-    """Return when a file was last written to; 0 if it has been renamed or removed meanwhile."""
-    try:
-        return file.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
-def _skip(file: Path | str, why: str) -> None:
+def say_skipped(file: str, why: str) -> None:
+    """Tell a person on stderr that a file of the log is not read."""
     _say(f"{file} is skipped: {why}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -16,30 +16,16 @@ from msgspec import Struct
 from gateway import __version__
 from gateway.cli.client import Client, segment
 from gateway.cli.errors import UsageError
-from gateway.cli.log_files import whole_log
-from gateway.core.errors import BackupExists, StoreError, StoreFailed
-from gateway.core.evidence_file import (
-    AttemptRecord,
-    DeliveryRecord,
-    LineRecord,
-    MessageRecord,
-    Prover,
-    Record,
-    RecordWriter,
-    RulesRecord,
-    SealRecord,
-    about,
-)
+from gateway.cli.log_files import say_skipped
+from gateway.core.errors import BackupExists, StoreFailed
+from gateway.core.evidence_file import MOST_MESSAGES, AttemptRecord, DeliveryRecord, MessageRecord, Record, RulesRecord
+from gateway.core.evidence_writer import EvidenceWriter
 from gateway.core.instants import parse_instant
-from gateway.core.seals import is_seal, read_seal
 from gateway.host.clock import Clock
 from gateway.host.new_file import give_name
+from gateway.observability.log_proofs import proofs
 
-MOST_MESSAGES = 1000
-"""Messages in one file. Their ids stay in memory while the log is read."""
 _PAGE = 200
-_SLACK = 3600.0
-"""Seconds by which a file of the log may have been written last before the first message came: clocks and copies differ."""
 
 
 class Exported(Struct, frozen=True):
@@ -113,27 +99,15 @@ async def _write(
     client: Client,
     clock: Clock,
 ) -> Exported:
-    writer = RecordWriter()
-    out.write(writer.encoded(about(asked, now=clock.now(), version=__version__)))
-    rules: set[int] = set()
+    writer = EvidenceWriter()
+    out.write(writer.begin(asked, now=clock.now(), version=__version__))
     for message_id in ids:
         async for record in _facts(client, message_id):
-            if isinstance(record, RulesRecord):
-                if record.number in rules:
-                    continue
-                rules.add(record.number)
             out.write(writer.encoded(record))
-    lines = proven = seals = 0
-    last = None
-    for read in proofs(log, ids, since - _SLACK, head):
-        out.write(writer.encoded(read))
-        if isinstance(read, LineRecord):
-            lines, proven = lines + 1, proven + (read.seal is not None)
-        else:
-            seal = read_seal(read.line.encode())
-            seals, last = seals + 1, seal.seal if seal is not None else last
+    for block in proofs(log, ids, since, head, skipped=say_skipped):
+        out.writelines(map(writer.encoded, block))
     out.write(writer.end())
-    return Exported(str(file), len(ids), lines, proven, seals, last)
+    return Exported(str(file), writer.messages, writer.lines, writer.proven, writer.seals, writer.head)
 
 
 async def _facts(client: Client, message_id: str) -> AsyncIterator[Record]:
@@ -152,39 +126,6 @@ async def _facts(client: Client, message_id: str) -> AsyncIterator[Record]:
             for attempt in page["attempts"]:
                 yield msgspec.convert({**attempt, "delivery_id": delivery.delivery_id}, AttemptRecord)
             after = page["after"]
-
-
-def proofs(log: Path, ids: list[str], since: float, head: int) -> Iterator[LineRecord | SealRecord]:
-    """Yield the lines of the log about some messages, and every seal from the first of them to the seal of that number.
-
-    Args:
-        since: files that were last written before that instant are not read (Unix seconds, UTC).
-        head: 0 if there is no seal, and then the log is read to its end.
-    """
-    prover = Prover(ids)
-    with ExitStack() as files:
-        found = whole_log(log, files, since)
-        if not found:
-            raise StoreError(f"{log} does not exist on this host, or was written before the message came")
-        for number, file in enumerate(found, 1):
-            for line in log_lines(file, grows=number == len(found)):
-                yield from prover.add(line)
-                if is_seal(line) and (seal := read_seal(line)) is not None and seal.number == head:
-                    return
-        yield from prover.rest()
-
-
-def log_lines(file: BinaryIO, *, grows: bool) -> Iterator[bytes]:
-    """Yield the lines of a file without their line breaks.
-
-    Args:
-        grows: the file may be written to meanwhile, so that a line without its line break is not complete.
-    """
-    for raw in file:
-        if raw.endswith(b"\n"):
-            yield raw[:-1]
-        elif not grows:
-            yield raw
 
 
 def opened(path: Path, files: ExitStack) -> BinaryIO:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
 from gateway.cli.output import agreed, counted, cut, printable, to_json
+from gateway.core.named_requests import MOST_MESSAGES_NAMED, NamedRequests, named_requests
 
 IdsArgument = Annotated[
     str, Parameter(name="ID", help="The gateway's id, the sender's id, an SR uuid, or the beginning of one; or a reference id.")
@@ -135,6 +137,9 @@ async def _act(
             print(f"{counted(count, 'delivery', 'deliveries')} to {what}{told and f': {told}'}")
             if late.get("late"):
                 print(_of_late(late["late"], skipped=bool(act.get("skip_late"))))
+            for text in ids if count else ():
+                for line in _of_requests(text, await _named(client, text)):
+                    print(printable(line))
         if common.dry_run or count == 0:
             if common.json_:
                 print(to_json(document))
@@ -156,6 +161,26 @@ def _of_late(number: int, *, skipped: bool) -> str:
         return f"{counted(number, 'late one is', 'late ones are')} left out: their sinks have been told of something newer"
     late = "1 of them is late: its sink has" if number == 1 else f"{number} of them are late: their sinks have"
     return f"{late} been told of something newer (--skip-late leaves them out)"
+
+
+async def _named(client: Client, text: str) -> NamedRequests:
+    """Ask which service requests a name stands for."""
+    page = await client.get("/api/messages", {"id": text, "limit": MOST_MESSAGES_NAMED})
+    messages = ((one["sr_uuid"], one["reference_id"]) for one in page["messages"])
+    return named_requests(messages, complete=page["after"] is None)
+
+
+def _of_requests(text: str, named: NamedRequests) -> Iterator[str]:
+    """Yield the service requests that a name stands for, one a line."""
+    if named.requests:
+        at_least = "" if named.complete else " or more"
+        yield f"{cut(text)} stands for {counted(named.number, 'service request', 'service requests')}{at_least}:"
+        for one in named.requests:
+            yield f"  {cut(one.sr_uuid)}" if one.reference_id is None else f"  {cut(one.reference_id)}  {cut(one.sr_uuid)}"
+        if named.more:
+            yield f"  and {named.more} more"
+    if named.loose:
+        yield f"{cut(text)} stands for {counted(named.loose, 'message', 'messages')} of no service request"
 
 
 async def _is_known(client: Client, text: str) -> bool:

@@ -15,7 +15,7 @@ from gateway.cli.completion import request_names, sink_names, source_names, stat
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
 from gateway.cli.output import console, counted, cut, for_people, printable, to_json
-from gateway.cli.traces import arrival, marks, said_of_act
+from gateway.cli.traces import arrival, hindsight, marks, said_of_act
 from gateway.config.decode import suggestion
 from gateway.core.events import Milestone
 from gateway.core.ledger import KNOWN_STATES, milestone_of
@@ -249,6 +249,9 @@ def _show(request: dict[str, Any], story: dict[str, Any], out: Console) -> None:
         out.print("  earlier events were deleted after their retention", style="dim")
     if story["before"] is not None:
         out.print(f"  ... earlier events are not shown: --limit {10 * len(story['events'])}", style="dim")
+    for one in story["own_events_only"]:
+        routes = ", ".join(f'"{name}"' for name in one["routes"])
+        out.print(printable(f"  {one['sink']}: told only of the gateway's own events, by {routes}"), style="dim")
     for event in story["events"]:
         _show_event(event, out)
 
@@ -260,6 +263,8 @@ def _show_event(event: dict[str, Any], out: Console) -> None:
     line = [event["happened_at"], what, *(marks(facts) if facts else ())]
     out.print()
     out.print(printable("  ".join(line)), style="bold")
+    for text in hindsight(event["hindsight"]):
+        out.print(printable(f"  {text}"), style="yellow")
     out.print(printable(f"  {_arrival(event)}"), style="dim")
     for delivery in event["deliveries"]:
         text, style = _fate(delivery)

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from gateway.cli.audit_line import Wanted, parsed, readable, style_of
 from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
-from gateway.cli.log_files import complete, followed, look_back
+from gateway.cli.log_files import followed, look_back
 from gateway.cli.options import ConfigOption, instant
 from gateway.cli.output import console
 from gateway.config import as_the_service, find, load_audit, load_sink_names
@@ -24,6 +24,7 @@ from gateway.core.values import rfc3339
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.signals import end_on_interrupt
+from gateway.observability.audit_files import complete
 
 
 def tail(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.cli.output import counted
@@ -21,6 +21,30 @@ def marks(facts: dict[str, Any]) -> Iterator[str]:
     for name in ("undated", "future"):
         if facts[name]:
             yield f"! {name}"
+
+
+def hindsight(changes: Sequence[dict[str, Any]] | None) -> Iterator[str]:
+    """Yield the facts of arrival that would be judged otherwise today, and how; nothing if there are none."""
+    if changes:
+        then, now = (", ".join(_fact(one["fact"], one[when]) for one in changes) for when in ("then", "now"))
+        yield f"on arrival: {then}; by what is known now: {now}"
+
+
+def _fact(name: str, value: Any) -> str:
+    """Return a fact and its value in words."""
+    match name:
+        case "stale":
+            return "late" if value else "in order"
+        case "round":
+            return f"round {value}" if value else "no round"
+        case "skipped":
+            return f"skipped {', '.join(value)}" if value else "nothing skipped"
+        case "terminal_regression":
+            return str(value) if value else "no contradiction"
+        case "state.before":
+            return f"was {value}" if value else "no state before"
+        case _:
+            return name if value else f"not {name}"
 
 
 def arrival(event: dict[str, Any]) -> Iterator[str]:

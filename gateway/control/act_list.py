@@ -1,8 +1,8 @@
-"""The list of what people did: to deliveries, where one act on many is one row, and to sinks. The newest first."""
+"""The list of what people did: to deliveries, where one act on many is one row, to sinks, and to requests. The newest first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ _READ = 5000
 _PAUSE = 60.0
 """Seconds between two slices of one act, at most."""
 
-AnyAct = Literal["replay", "discard", "pause", "resume", "probe", "drill", "sample"]
+AnyAct = Literal["replay", "discard", "pause", "resume", "probe", "drill", "sample", "ask"]
 
 
 class ListedAct(Struct, frozen=True, kw_only=True):
@@ -27,12 +27,14 @@ class ListedAct(Struct, frozen=True, kw_only=True):
     first_at: float
     last_at: float
     subjects: tuple[str, ...]
-    """The sinks; of a sample, its source."""
+    """The sinks; of a sample, its source; of a question to Legitmark's API, the uuid of the service request."""
     deliveries: int | None = None
     """How many deliveries it changed; None if it is about none."""
     more: bool = False
     """There are more of them: the page ends within the act."""
     detail: str = ""
+    under_way: bool = False
+    """It goes on, so nothing is known yet of what came of it."""
 
 
 class ActsPlace(Struct, frozen=True):
@@ -45,15 +47,21 @@ class ActsPlace(Struct, frozen=True):
 class ActList:
     """Reads the list."""
 
-    def __init__(self, store: TellingActs) -> None:
+    def __init__(self, store: TellingActs, under_way: Callable[[], Collection[int]] = tuple) -> None:
+        """
+        Args:
+            under_way: returns the ids of the acts on sinks and requests that go on.
+        """
         self._store = store
+        self._under_way = under_way
 
     async def page(self, place: ActsPlace, limit: int) -> tuple[list[ListedAct], ActsPlace | None]:
         """Read a page, and the place where the next one begins; None after the last one."""
         rows = await self._store.acts_on_deliveries(place.deliveries, _READ)
+        going_on = set(self._under_way())
         singles = await self._store.acts_on_sinks(place.sinks, limit + 1)
         merged = sorted(
-            [*_groups(rows, cut=len(rows) == _READ), *((_of_sink(one), None, one.id) for one in singles)],
+            [*_groups(rows, cut=len(rows) == _READ), *((_of_sink(one, one.id in going_on), None, one.id) for one in singles)],
             key=lambda one: -one[0].last_at,
         )
         shown = merged[:limit]
@@ -91,7 +99,7 @@ def _same(newer: ActOnDelivery, older: ActOnDelivery) -> bool:
     return by and abs(newer.at - older.at) <= _PAUSE
 
 
-def _of_sink(one: ActOnSink) -> ListedAct:
+def _of_sink(one: ActOnSink, under_way: bool) -> ListedAct:
     return ListedAct(
         act=one.act,
         actor=one.actor,
@@ -100,4 +108,5 @@ def _of_sink(one: ActOnSink) -> ListedAct:
         last_at=one.at,
         subjects=(one.subject,),
         detail=one.detail,
+        under_way=under_way,
     )

@@ -21,6 +21,7 @@ from gateway.core.documents import (
     SinkAttempt,
     Story,
 )
+from gateway.core.named_requests import MOST_MESSAGES_NAMED, NamedRequests, named_requests
 from gateway.core.records import Counts
 from gateway.core.routing import Decision, Router
 from gateway.core.selection import Selection, Target
@@ -125,6 +126,11 @@ class Browse:
         page, go_on = await self._store.messages(selection, seqs, after, limit)
         return page, go_on if go_on is not None else last_of_many(seqs, most)
 
+    async def requests_named(self, text: str) -> NamedRequests:
+        """Find the service requests of the messages that an id stands for, as acts take it: bounded by MOST_MESSAGES_NAMED."""
+        page, after = await self.messages(Selection(id=text), 0, MOST_MESSAGES_NAMED)
+        return named_requests(((one.ids.sr_uuid, one.ids.reference_id) for one in page), complete=after is None)
+
     async def newest_messages(
         self, selection: Selection, before: int | None, limit: int
     ) -> tuple[list[MessageSummary], int | None]:
@@ -134,6 +140,11 @@ class Browse:
         """
         seqs = await seqs_of(self._store, selection.id, 0, MOST_NAMED)
         return await self._store.newest_messages(selection, seqs, before, limit)
+
+    async def newest_of(self, seqs: Sequence[int]) -> list[MessageSummary]:
+        """Read some messages by their seqs, the newest first, without those that were purged."""
+        page, _ = await self._store.newest_messages(Selection(), sorted(seqs), None, len(seqs))
+        return page
 
     async def deliveries(self, selection: Selection, after: Target, limit: int) -> tuple[list[DeliverySummary], Target | None]:
         """Read a page of deliveries, and the one to go on after. Raises Unknown if there is no such sink."""

@@ -9,9 +9,15 @@ from msgspec import Struct, structs
 
 from gateway.control.browse import held_by
 from gateway.control.ids import Unknown
+from gateway.control.judged_again import Hindsight, hindsight_of, hindsight_of_message
 from gateway.control.kept_rules import KeptRulesReader
 from gateway.core import events
+from gateway.core.caught_facts import CaughtFacts, event_of_caught
+from gateway.core.caught_requests import CaughtRequest
+from gateway.core.documents import Ids
 from gateway.core.events import Event, StateChange
+from gateway.core.hindsight import Otherwise
+from gateway.core.judge import judge
 from gateway.core.ledger import Facts, state_text
 from gateway.core.request_documents import (
     FoundRequests,
@@ -81,6 +87,16 @@ class ExplainedEvent(Struct, frozen=True):
     """The sinks of the story without a delivery of it."""
     explained: bool
     """False if its body cannot be routed again, because it is over 64 KiB or was never understood. `not_told` is empty then."""
+    hindsight: tuple[Otherwise, ...] | None = None
+    """The facts that would be judged otherwise by what is known now; None if that cannot be told."""
+
+
+class OwnEventsOnly(Struct, frozen=True):
+    """A sink that is told only of the gateway's own events, then and now. It is named here, and not again in each event."""
+
+    sink: str
+    routes: tuple[str, ...]
+    """The routes that name it, at most five."""
 
 
 class ExplainedStory(Struct, frozen=True):
@@ -89,6 +105,8 @@ class ExplainedStory(Struct, frozen=True):
     known: KnownRequest
     sinks: tuple[str, ...]
     """The sinks that it speaks of."""
+    own_events_only: tuple[OwnEventsOnly, ...]
+    """Further sinks."""
     events: tuple[ExplainedEvent, ...]
     """The events in the order in which they happened."""
     go_on_before: int | None
@@ -142,27 +160,67 @@ class Requests:
         story = await self._store.request_story(number, before, limit)
         if story is None:
             return None
+        again = await hindsight_of(self._store, story, begins=before is None) or {}
         if before is None:
-            story = structs.replace(story, events=await self._with_reconciled(story))
+            story, again = await self._with_reconciled(story, again)
         told = dict.fromkeys(one.delivery.sink for event in story.events for one in event.deliveries)
         shown = tuple(dict.fromkeys([*(self._lanes if len(self._lanes) <= _MOST_COLUMNS else ()), *told, *sinks]))
         now = await self._kept.of(self._rules())
+        own: dict[str, tuple[str, ...]] = {}
+        alone_of: dict[tuple[str, int | None], Mapping[str, tuple[str, ...]]] = {}
         explained = []
         for traced in story.events:
             then = await self._kept.of(traced.rules)
-            explained.append(self._explained(traced, shown, then, now))
+            key = (traced.ids.source, traced.rules)
+            if (never := alone_of.get(key)) is None:  # once for all events of the same rules: they may have a thousand routes
+                never = alone_of[key] = _told_of_own_events(traced.ids.source, then, now)
+            own |= never
+            one = self._explained(traced, [sink for sink in shown if sink not in never], then, now)
+            explained.append(structs.replace(one, hindsight=again.get(traced.seq)))
             await asyncio.sleep(0)  # with a thousand routes, one event takes some 20 ms, and ingest must not notice
-        return ExplainedStory(story.known, shown, tuple(explained), story.go_on_before, story.purged)
+        spoken_of = told.keys() | {one.sink for event in explained for one in event.not_told}
+        alone = tuple(OwnEventsOnly(sink, own[sink][:_MOST_REASONS]) for sink in shown if sink in own and sink not in spoken_of)
+        sinks = tuple(sink for sink in shown if sink not in {one.sink for one in alone})
+        return ExplainedStory(story.known, sinks, alone, tuple(explained), story.go_on_before, story.purged)
 
-    async def _with_reconciled(self, story: RequestStory) -> tuple[TracedEvent, ...]:
-        """Return the events of a story with those that a reconciliation made about its request: they have a row of their own."""
+    async def hindsight(self, ids: Ids, seq: int) -> tuple[Otherwise, ...] | None:
+        """Return the facts about a message that would be judged otherwise by what is known now; None if that cannot be told."""
+        return (await hindsight_of_message(self._store, ids) or {}).get(seq)
+
+    async def caught(self, request: CaughtRequest, message_id: str | None) -> CaughtFacts | None:
+        """Return the facts of the event in a caught request; None if nothing is known of its service request.
+
+        Args:
+            message_id: the message that it became: its facts are those of its arrival, or none if it is not among the newest of
+                its service request. Without a message, the event is judged as if it arrived now.
+        """
+        event = event_of_caught(request)
+        if event is None or event.sr_uuid is None or request.source is None:
+            return None
+        found = await self._store.find_requests(event.sr_uuid)
+        key = (request.source, event.sr_uuid)
+        known = next((one for one in found.requests if (one.source, one.sr_uuid) == key), None)
+        if known is None:
+            return None
+        if message_id is not None:
+            story = await self._store.request_story(known.number)
+            traced = () if story is None else story.events
+            stored = next((one.facts for one in traced if one.ids.id == message_id), None)
+            return None if stored is None else CaughtFacts(stored, "arrival")
+        return CaughtFacts(judge(known.request, event, request.at)[0], "now")
+
+    async def _with_reconciled(self, story: RequestStory, again: Hindsight) -> tuple[RequestStory, Hindsight]:
+        """Return a story with the events that a reconciliation made about its request: they have a row of their own."""
         twins = await self._store.find_requests(story.known.sr_uuid)
-        events = list(story.events)
+        events, judged = list(story.events), dict(again)
         for twin in twins.requests:
             if twin.source == RECONCILE and twin.number != story.known.number:
                 made = await self._store.request_story(twin.number)
-                events += made.events if made is not None else ()
-        return tuple(sorted(events, key=lambda event: (event.happened_at, event.seq)))
+                if made is not None:
+                    events += made.events
+                    judged |= await hindsight_of(self._store, made, begins=True) or {}
+        in_order = tuple(sorted(events, key=lambda event: (event.happened_at, event.seq)))
+        return structs.replace(story, events=in_order), judged
 
     def _explained(
         self, traced: TracedEvent, shown: Sequence[str], then: RulesThen | None, now: RulesThen | None
@@ -201,6 +259,18 @@ def _of_senders(requests: Sequence[KnownRequest]) -> tuple[KnownRequest, ...]:
 
 _OWN = {RECONCILE: 1, GATEWAY: 2}
 """The sources that are no senders; the one with the smaller number knows more of a request."""
+
+
+def _told_of_own_events(source: str, then: RulesThen | None, now: RulesThen | None) -> Mapping[str, tuple[str, ...]]:
+    """Return the sinks that only the gateway's own events can reach, by the rules of then and of now, with the routes of now.
+
+    Args:
+        source: the source of an event. A sink that is told of its events by any of these rules is not among them.
+    """
+    if now is None or source == GATEWAY:
+        return {}
+    alone = now.own_events_only(source)
+    return alone if then is None else {sink: routes for sink, routes in alone.items() if sink in then.own_events_only(source)}
 
 
 def _answers(

@@ -5,6 +5,7 @@ A reader who follows a webhook opens them in this order:
     signature         what may come in: the only way to a `VerifiedMessage`
     events            what the bytes mean (vocabulary: the words that events use; samples: one event of each kind)
     judge             what an event means for its service request: is it late, which round, what is wrong
+    hindsight         what the same events mean by what is known now
     routing           which sinks get it: patterns, made of conditions
     lateness          which sinks a late event does not go to
     joins             which two events may go out as one message
@@ -24,6 +25,7 @@ What people watch as it comes:
     signature_findings why a signature fits or does not, as far as it can be known
     masking           hides credentials in headers, paths and texts
     request_pictures  a caught request as people see it
+    caught_facts      the facts of its event
 
 What several layers speak of:
 
@@ -33,6 +35,7 @@ What several layers speak of:
     request_documents what the store tells people about service requests
     references        reference ids in any case
     selection         the messages and deliveries that a person names
+    named_requests    the service requests that a name stands for
     rules_then        the rules of a configuration, as the store keeps them
     why_not           why a route did not apply, in words
     fact_fields       the facts as patterns and templates name them
@@ -43,6 +46,7 @@ What several layers speak of:
     delivery_events   which of them a settlement makes
     seals             what makes its lines provable (merkle: trees over lines and their proofs)
     evidence_file     a file that proves a message to others: its records (evidence_check, evidence_facts: what is wrong with it)
+    evidence_writer   writes such a file (log_prover: the lines of the log in it, and what proves them)
     reconciliation    what an answer of Legitmark's API means
     attention         the status screen, and what needs a person
     errors            every exception that is raised on purpose

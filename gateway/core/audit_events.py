@@ -329,9 +329,10 @@ class SrNotFound(GatewayEvent, frozen=True, kw_only=True):
 
 
 class ReconcileFinished(GatewayEvent, frozen=True, kw_only=True):
-    """A reconciliation asked for all its service requests; `detail` says what came of them."""
+    """A reconciliation asked for all its service requests; `detail` says what came of them. `sr_uuid`: it had only this one."""
 
     name = "reconcile.finished"
+    sr_uuid: str | None = None
     detail: str
     count: int
     actor: str
@@ -343,6 +344,7 @@ class ReconcileStopped(GatewayEvent, frozen=True, kw_only=True):
 
     name = "reconcile.stopped"
     failed = True
+    sr_uuid: str | None = None
     detail: str
     count: int
     actor: str

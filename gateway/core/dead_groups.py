@@ -16,6 +16,8 @@ _VARYING = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b|\d+", re.IGNORECASE
 )
 """Uuids, hexadecimal digests and numbers: an answer often names the request that it refuses."""
+_NEWEST = 5
+"""Messages that stand for a group."""
 _SPACE = re.compile(r"\s+")
 
 
@@ -46,8 +48,8 @@ class DeadGroup(Struct, frozen=True, kw_only=True):
     first_at: float
     """When the first of them died, Unix seconds, UTC."""
     last_at: float
-    newest: int
-    """The seq of the newest message among them."""
+    newest: tuple[int, ...]
+    """The seqs of the newest messages among them, each about another service request, at most 5."""
 
 
 def key_of(dead: DeadDelivery, *, answers: bool = True) -> DeathKey:
@@ -73,11 +75,12 @@ def grouped(dead: Iterable[DeadDelivery], *, answers: bool = True) -> list[DeadG
 
 def _group(key: DeathKey, members: list[DeadDelivery]) -> DeadGroup:
     ends = [one.ended_at for one in members]
+    newest_of = {one.seq if one.request is None else -one.request: one.seq for one in sorted(members, key=lambda one: one.seq)}
     return DeadGroup(
         key=key,
         deliveries=len(members),
-        requests=len({one.seq if one.request is None else -one.request for one in members}),
+        requests=len(newest_of),
         first_at=min(ends),
         last_at=max(ends),
-        newest=max(one.seq for one in members),
+        newest=tuple(sorted(newest_of.values(), reverse=True)[:_NEWEST]),
     )

@@ -163,7 +163,7 @@ class ActOnDelivery(Struct, frozen=True):
 
 
 class ActOnSink(Struct, frozen=True):
-    """An act of a person on a sink, or on the gateway with a sample."""
+    """An act of a person on a sink, on the gateway with a sample, or to ask Legitmark's API about a service request."""
 
     id: int
     at: float
@@ -171,9 +171,9 @@ class ActOnSink(Struct, frozen=True):
     claimed: str | None
     act: SinkAct
     subject: str
-    """The sink, or the source of the sample."""
+    """The sink, the source of the sample, or the uuid of the service request."""
     detail: str
-    """The result; "" if the act says everything. Of a sample, it is the id of its message."""
+    """The result; "" if the act says everything, or while it goes on. Of a sample, it is the id of its message."""
 
 
 class DeadDelivery(Struct, frozen=True):

@@ -18,17 +18,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections import deque
-from collections.abc import Collection, Iterator
 from hashlib import sha256
 
 import msgspec
 from msgspec import Struct
 
 from gateway.core.documents import AttemptFacts, DeliveryFacts
-from gateway.core.merkle import inclusion_paths, leaf_hash
 from gateway.core.records import Message, delivery_id
-from gateway.core.seals import MOST_COVERED, is_seal, read_seal
 from gateway.core.selection import MessageStatus
 from gateway.core.values import rfc3339
 
@@ -36,6 +32,8 @@ FORMAT = 1
 """The `v` of the record `about`."""
 LONGEST = 64 * 1024 * 1024
 """Bytes of a record that a check reads; the longest holds the largest body."""
+MOST_MESSAGES = 1000
+"""Messages in one file. Their ids stay in memory while the log is read."""
 BEFORE_THIS_VERSION = "not kept: accepted before this version"
 NOT_SIGNED = "not signed: the source is not verified, or the gateway made the message itself"
 
@@ -278,6 +276,12 @@ def message_record(evidence: EvidenceMessage) -> MessageRecord:
     )
 
 
+def rules_record(evidence: EvidenceMessage) -> RulesRecord | None:
+    """Return the record of the rules that decided about a message; None if they are not kept."""
+    rules = evidence.rules
+    return RulesRecord(number=rules.number, snapshot=rules.snapshot) if isinstance(rules, RulesSnapshot) else None
+
+
 def delivery_record(message_id: str, facts: DeliveryFacts) -> DeliveryRecord:
     """Return the record of a delivery."""
     return DeliveryRecord(
@@ -304,60 +308,3 @@ def attempt_record(delivery: str, facts: AttemptFacts) -> AttemptRecord:
         detail=facts.detail,
         answer=facts.answer,
     )
-
-
-_MESSAGE_ID = re.compile(rb'"message_id":"([0-9a-f]{32})"')
-
-
-class Prover:
-    """Picks the lines about some messages out of an audit log, with their proofs and every seal from the first of them on.
-
-    It keeps the hashes of the lines since the last seal, at most MOST_COVERED.
-    """
-
-    def __init__(self, message_ids: Collection[str]) -> None:
-        self._wanted = frozenset(one.encode() for one in message_ids)
-        self._leaves: deque[bytes] = deque(maxlen=MOST_COVERED)
-        self._since = 0
-        self._chosen: list[tuple[int, bytes]] = []
-        """The lines since the last seal that are about one of the messages, each with its place among them."""
-        self._begun = False
-
-    def add(self, line: bytes) -> Iterator[LineRecord | SealRecord]:
-        """Yield the records that the next line of the log completes. The line comes without its line break."""
-        if not is_seal(line):
-            found = _MESSAGE_ID.search(line)
-            if found is not None and found[1] in self._wanted:
-                self._chosen.append((self._since, line))
-            self._since += 1
-            self._leaves.append(leaf_hash(line))
-            return
-        if self._begun or self._chosen:
-            self._begun = True
-            yield from self._proven(line)
-            yield SealRecord(line=_text(line))
-        self._leaves.clear()
-        self._since, self._chosen = 0, []
-
-    def rest(self) -> Iterator[LineRecord]:
-        """Yield the lines that no seal covers yet."""
-        for _, line in self._chosen:
-            yield LineRecord(line=_text(line))
-
-    def _proven(self, line: bytes) -> Iterator[LineRecord]:
-        seal = read_seal(line)
-        covered = list(self._leaves)[-seal.lines :] if seal is not None and 0 < seal.lines <= len(self._leaves) else []
-        begin = self._since - len(covered)
-        places = [place - begin for place, _ in self._chosen if place >= begin]
-        paths = iter(zip(places, inclusion_paths(places, covered), strict=True))
-        for place, chosen in self._chosen:
-            if seal is None or place < begin:
-                yield LineRecord(line=_text(chosen))
-            else:
-                index, path = next(paths)
-                yield LineRecord(line=_text(chosen), seal=seal.number, index=index, path=tuple(one.hex() for one in path))
-
-
-def _text(line: bytes) -> str:
-    """Return a line as text. A torn one may not be UTF-8; its proof then fails, as it should."""
-    return line.decode("utf-8", "replace")

@@ -5,11 +5,13 @@ A leaf is hashed behind a zero byte and a node behind a one byte, so that no lea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 EMPTY_ROOT = sha256().digest()
 """The root of a tree without leaves."""
+_AT_ONCE = 64
+"""Nodes that are hashed between two pauses."""
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -58,12 +60,15 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
     return tree.root()
 
 
-def inclusion_paths(indexes: Sequence[int], leaves: Sequence[bytes]) -> list[list[bytes]]:
+def inclusion_paths(
+    indexes: Sequence[int], leaves: Sequence[bytes], pause: Callable[[], None] = lambda: None
+) -> list[list[bytes]]:
     """Return a proof for each of some leaves: the siblings on the way from the leaf to the root (RFC 6962, section 2.1.1).
 
     Args:
         indexes: the places of the leaves, from 0.
         leaves: the hashes of all leaves.
+        pause: is called often, so that other threads go first.
     """
     paths: list[list[bytes]] = [[] for _ in indexes]
     places, level = list(indexes), list(leaves)
@@ -72,7 +77,11 @@ def inclusion_paths(indexes: Sequence[int], leaves: Sequence[bytes]) -> list[lis
             if (sibling := place ^ 1) < len(level):
                 paths[number].append(level[sibling])
             places[number] = place >> 1
-        above = [node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
+        above: list[bytes] = []
+        for begin in range(0, len(level) - 1, 2 * _AT_ONCE):
+            end = min(begin + 2 * _AT_ONCE, len(level) - 1)
+            above += [node_hash(level[at], level[at + 1]) for at in range(begin, end, 2)]
+            pause()
         level = above + level[len(above) * 2 :]
     return paths
 

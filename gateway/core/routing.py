@@ -133,6 +133,10 @@ class Router:
         """The sinks that each route names."""
         return {route.name: route.sinks for route in self._routes}
 
+    def only_for_own_events(self, source: str) -> list[Route]:
+        """Return the routes that ask for the gateway's own events, and that no event of another source can take."""
+        return [one.route for one in self._known if one.own and _given(one.route, {"source": source}) is None]
+
     def route(self, event: Event, source: str, facts: Facts | None = None) -> Decision:
         """Return every route that applies, and the union of their sinks.
 

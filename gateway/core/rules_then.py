@@ -71,6 +71,11 @@ class RulesThen(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True
                 found.setdefault(sink, []).append(route.name)
         return {sink: tuple(names) for sink, names in found.items()}
 
+    def own_events_only(self, source: str) -> dict[str, tuple[str, ...]]:
+        """Return the sinks that the gateway's own events can reach and those of another source cannot, each with its routes."""
+        asking = {route.name for route in self.router.only_for_own_events(source)}
+        return {sink: names for sink, names in self.naming.items() if asking.issuperset(names)}
+
     @cached_property
     def places(self) -> dict[str, str]:
         """Where each route was written, by its name."""

@@ -16,7 +16,7 @@ from msgspec import Struct
 from gateway.core.audit_events import AuditSealed
 from gateway.core.merkle import leaf_hash, root_of
 
-_NAMED = b'","event":"%b",' % AuditSealed.name.encode()
+SEAL_MARK = b'","event":"%b",' % AuditSealed.name.encode()
 _LATEST = 64
 """Bytes at the beginning of a line among which its event stands. No text of a sender comes before it."""
 _ENDING = re.compile(rb'(.*),"seal":"([0-9a-f]{64})"\}', re.DOTALL)
@@ -52,7 +52,7 @@ def with_seal(line: bytes) -> tuple[bytes, str]:
 
 def is_seal(line: bytes) -> bool:
     """Return True if a line claims to be a seal."""
-    return _NAMED in line[:_LATEST]
+    return SEAL_MARK in line[:_LATEST]
 
 
 def read_seal(line: bytes) -> Seal | None:

@@ -17,8 +17,8 @@ DELIVERY_STATES: tuple[DeliveryState, ...] = get_args(DeliveryState)
 
 Act = Literal["replay", "discard"]
 """An act of a person on a delivery."""
-SinkAct = Literal["pause", "resume", "probe", "drill", "sample"]
-"""An act of a person on a sink; a sample is an act on the gateway."""
+SinkAct = Literal["pause", "resume", "probe", "drill", "sample", "ask"]
+"""An act of a person on a sink. A sample is an act on the gateway; `ask` asks Legitmark's API about a service request."""
 
 Instant = Annotated[float, Meta(ge=EARLIEST, le=LATEST)]
 """Unix seconds, UTC, of the years 1 to 9999."""

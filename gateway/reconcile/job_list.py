@@ -10,23 +10,31 @@ from gateway.core.values import claim_of
 from gateway.host.clock import Clock
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.reconcile.jobs import Job, Reconciled
+from gateway.reconcile.asked_acts import AskedActs
+from gateway.reconcile.jobs import Job, Reconciled, Stop
 
 MOST_JOBS = 16
 """Jobs that are under way at once."""
 _MOST_ENDED = 8
 """Ended jobs whose findings can still be read."""
+_MOST_ALONE = 200
+"""Jobs of people with one request whose outcome can be read by that request."""
 _AUDITED: dict[Result, type[SrDiffers | SrNotFound]] = {"differs": SrDiffers, "not_found": SrNotFound}
 
 
 class JobList:
-    def __init__(self, *, audit: AuditLog, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, *, acts: AskedActs, audit: AuditLog, metrics: Metrics, clock: Clock) -> None:
+        self._acts = acts
         self._audit = audit
         self._metrics = metrics
         self._clock = clock
         self._running: list[Job] = []
         self._ended: list[Job] = []
+        self._alone: dict[str, Job] = {}
+        """The last job of a person for each request that was asked for alone, the newest last."""
         self._number = 0
+        self.changes = 0
+        """A number that is another one after each change of a job with one request, which pages show."""
 
     @property
     def is_full(self) -> bool:
@@ -42,6 +50,13 @@ class JobList:
         self._number += 1
         job = Job(self._number, requests, trigger=trigger, actor=actor, now=self._clock.now())
         self._running.append(job)
+        self.changed(job)
+        if job.alone is not None and not job.by_itself:
+            self._alone.pop(job.alone, None)
+            self._alone[job.alone] = job
+            if len(self._alone) > _MOST_ALONE:  # at most MOST_JOBS of them are under way
+                del self._alone[next(one for one, old in self._alone.items() if old.over)]
+        self._acts.note(job)
         for sr_uuid in job.refused:
             self._note(job, Reconciled(sr_uuid=sr_uuid, result="failed", detail="the API takes only uuids, and this is none"))
         if not job.left:
@@ -60,14 +75,21 @@ class JobList:
                 return job
         raise KeyError(f"reconciliation with the number {number}")
 
+    def about(self, sr_uuid: str) -> Job | None:
+        """Return the last job of a person for this request alone; None if there was none lately."""
+        return self._alone.get(sr_uuid)
+
     def due_at(self) -> float | None:
         """Return when the next question of any job is due, in monotonic seconds; None if there is none."""
         return min((at for job in self._running if (at := job.due_at()) is not None), default=None)
 
     def next(self, now: float) -> Job:
-        """Return the job whose question comes next: people's jobs first, then the oldest. One question has to be due."""
+        """Return the job whose question comes next. One question has to be due.
+
+        People's jobs come first, and of those the ones for a single request, whose answer somebody looks for; then the oldest.
+        """
         due = [job for job in self._running if (at := job.due_at()) is not None and at <= now]
-        return min(due, key=lambda job: (job.by_itself, job.number))
+        return min(due, key=lambda job: (job.by_itself, job.alone is None, job.number))
 
     def finish(self, job: Job, finding: Reconciled) -> None:
         """Take down what came of a request, and end the job with the last one."""
@@ -78,20 +100,29 @@ class JobList:
             self.end(job)
         self._count()
 
-    def end(self, job: Job, stopped: str | None = None) -> None:
+    def end(self, job: Job, stopped: Stop | None = None) -> None:
         """End a job that is under way; `stopped` says why, if requests are left."""
         said = job.summary()
         job.end(self._clock.now(), stopped)
         self._running.remove(job)
         self._ended = [*self._ended, job][-_MOST_ENDED:]
-        event, detail = (ReconcileFinished, said) if stopped is None else (ReconcileStopped, f"{said}; {stopped}")
-        self._audit.step(event(detail=detail, count=job.total, actor=str(job.actor), claimed=claim_of(job.actor)))
+        self._acts.note(job)
+        self.changed(job)
+        event, detail = (ReconcileFinished, said) if stopped is None else (ReconcileStopped, f"{said}; {stopped.detail}")
+        self._audit.step(
+            event(sr_uuid=job.alone, detail=detail, count=job.total, actor=str(job.actor), claimed=claim_of(job.actor))
+        )
         self._count()
 
-    def end_all(self, why: str) -> None:
+    def changed(self, job: Job) -> None:
+        """Count a change of a job, for the pages that show it."""
+        if job.alone is not None:
+            self.changes += 1
+
+    def end_all(self, stopped: Stop) -> None:
         """End all jobs that are under way."""
         for job in list(self._running):
-            self.end(job, why)
+            self.end(job, stopped)
 
     def _note(self, job: Job, finding: Reconciled) -> None:
         job.note(finding)

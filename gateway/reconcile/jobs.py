@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -19,6 +20,20 @@ _WORDS: dict[Result, str] = {
     "not_found": "not found",
     "failed": "failed",
 }
+Cause = Literal["refused", "cancelled", "unconfigured", "gateway_stopped"]
+"""Why a job ended before it had asked for all its requests: the API refused the key, a person ended it, a reload took the
+configuration away, or the gateway stopped."""
+
+Outcome = Literal[Result, "emitted", Cause]
+"""The outcome of a job with one request. `emitted`: it differs, and an event with the state of the API went to the routes."""
+
+
+class Stop(Struct, frozen=True):
+    """An end of a job before it had asked for all its requests."""
+
+    cause: Cause
+    detail: str
+    """The event that ended it, and advice."""
 
 
 class Question(Struct):
@@ -90,7 +105,8 @@ class Job:
         self.actor = actor
         self.began_at = now
         self.ended_at: float | None = None
-        self.stopped: str | None = None
+        self.ended = asyncio.Event()
+        self.stopped: Stop | None = None
         self.findings: list[Reconciled] = []
         """The results in their order. A job that no person asked for keeps only those that need a look."""
         self._counts = Counter[Result]()
@@ -100,6 +116,8 @@ class Job:
         self._confirming: deque[Question] = deque()
         """They stand in the order of their due times, since all of them wait equally long."""
         self.total = len(requests)
+        self.alone = requests[0] if len(requests) == 1 else None
+        """The only request of a job that has one."""
 
     @property
     def by_itself(self) -> bool:
@@ -126,6 +144,11 @@ class Job:
             return 0.0
         return self._confirming[0].due_at if self._confirming else None
 
+    @property
+    def doubt(self) -> Question | None:
+        """The question that waits to confirm an answer, and is due first; None if there is none."""
+        return self._confirming[0] if self._confirming else None
+
     def take(self, now: float) -> Question:
         """Take the next question: a confirmation that is due, or else the next request. There has to be one."""
         if self._confirming and self._confirming[0].due_at <= now:
@@ -146,11 +169,12 @@ class Job:
         if not self.by_itself or finding.result in _NEED_A_LOOK:
             self.findings.append(finding)
 
-    def end(self, now: float, stopped: str | None = None) -> None:
+    def end(self, now: float, stopped: Stop | None = None) -> None:
         """End the job, with a reason if requests are left."""
         self._asking.clear()
         self._confirming.clear()
         self.ended_at, self.stopped = now, stopped
+        self.ended.set()
 
     def facts(self, waiting_seconds: float, waiting_for: str | None) -> JobFacts:
         """Describe it. The arguments say what the API makes the gateway wait for."""
@@ -166,8 +190,23 @@ class Job:
             confirming=len(self._confirming),
             waiting_seconds=0.0 if self.over else round(waiting_seconds, 1),
             waiting_for=None if self.over else waiting_for,
-            stopped=self.stopped,
+            stopped=self.stopped.detail if self.stopped is not None else None,
         )
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome of a job with one request that a person asked for; None while it goes on."""
+        if not self.over:
+            return None
+        if self.stopped is not None:
+            return self.stopped.cause
+        return "emitted" if self.findings[0].emitted else self.findings[0].result
+
+    def outcome_text(self) -> str:
+        """Return the outcome as the list of acts keeps it: a word, and what the API told, if it told anything usable."""
+        finding = self.findings[0] if self.findings else None
+        told = (finding.state or finding.detail) if finding is not None and finding.result != "not_found" else ""
+        return f"{self.outcome} {told}".strip()
 
     def summary(self) -> str:
         """Return its results in words."""

@@ -7,7 +7,7 @@ by themselves. Everything waits while the API asks for a pause or fails; a refus
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec import Struct
 
@@ -36,10 +36,12 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log, Sparing
 from gateway.observability.metrics import Metrics
 from gateway.reconcile.announcements import Announcements
+from gateway.reconcile.asked_acts import AskedActs
 from gateway.reconcile.job_list import MOST_JOBS, JobList
-from gateway.reconcile.jobs import Job, JobFacts, Question, Reconciled
+from gateway.reconcile.jobs import Job, JobFacts, Question, Reconciled, Stop
 from gateway.reconcile.known_states import KnownStates
 from gateway.reconcile.legitmark_api import ApiAccess, LegitmarkApi
+from gateway.store.people import KeepingActs
 
 MOST_NAMED = 1000
 """Service requests that a person may name in one job."""
@@ -79,6 +81,7 @@ class Reconciler:
         *,
         known: KnownStates,
         announcements: Announcements,
+        acts: KeepingActs,
         audit: AuditLog,
         metrics: Metrics,
         clock: Clock,
@@ -100,7 +103,8 @@ class Reconciler:
         self._api = None if settings is None else open_api(settings.access, clock)
         self._left_behind: list[LegitmarkApi] = []
         """Ways to the API that a reload replaced, still to be closed."""
-        self._jobs = JobList(audit=audit, metrics=metrics, clock=clock)
+        self._acts = AskedActs(acts)
+        self._jobs = JobList(acts=self._acts, audit=audit, metrics=metrics, clock=clock)
         self._next_at = 0.0
         """Monotonic seconds before which nothing is asked."""
         self._failures = 0
@@ -125,7 +129,7 @@ class Reconciler:
         self._set_refused(None)
         self._failures, self._next_at, self._waiting_for = 0, 0.0, None
         if settings is None:
-            self._jobs.end_all("[reconcile] left the configuration")
+            self._jobs.end_all(Stop("unconfigured", "[reconcile] left the configuration"))
         self._wake.set()
 
     async def begin(self, ids: Sequence[str], *, open_requests: bool, actor: str) -> JobFacts:
@@ -149,10 +153,12 @@ class Reconciler:
         if open_requests:
             for one in await self._known.open_requests(settings.source, settings.most):
                 known.setdefault(one.sr_uuid, one)
-        if self._jobs.is_full:  # several callers may have waited for the store
-            raise CannotReconcile(f"{MOST_JOBS} reconciliations are under way already: wait for one of them")
-        self._set_refused(None)  # a person asks to try again
-        return self.facts(self._add(_oldest_first(known), "person", actor))
+        return self.facts(self._begin(_oldest_first(known), actor))
+
+    def ask(self, sr_uuid: str, actor: str) -> Job:
+        """Begin a job of a person for one request, which the gateway may never have heard of. Raises CannotReconcile."""
+        self._ready()
+        return self._begin([sr_uuid], actor)
 
     async def begin_by_itself(self, trigger: Trigger) -> bool:
         """Begin a job for all open requests, unless one is under way. Return False if it has to be tried later."""
@@ -170,23 +176,34 @@ class Reconciler:
 
     def facts(self, job: Job) -> JobFacts:
         """Describe a job."""
-        seconds = max(self._next_at - self._clock.monotonic(), 0.0) if self._waiting_for is not None else 0.0
-        return job.facts(seconds, self._waiting_for)
+        why, seconds = self.waiting
+        return job.facts(seconds, why)
 
     @property
     def jobs(self) -> JobList:
         return self._jobs
 
+    @property
+    def acts_under_way(self) -> Collection[int]:
+        """The ids of the acts in the store whose outcome is not written down yet."""
+        return self._acts.under_way
+
+    @property
+    def waiting(self) -> tuple[str | None, float]:
+        """Why every question waits, in words, and for how many seconds; None and 0 if none does."""
+        return self._waiting_for, max(self._next_at - self._clock.monotonic(), 0.0) if self._waiting_for is not None else 0.0
+
     def cancel(self, number: int, actor: str) -> Job:
         """End a job at a person's word. Raises KeyError."""
         job = self._jobs.get(number)
         if not job.over:
-            self._jobs.end(job, f"ended by {actor}")
+            self._jobs.end(job, Stop("cancelled", f"ended by {actor}"))
+            self._wake.set()
         return job
 
     def stop(self) -> None:
         """End all jobs because the gateway stops."""
-        self._jobs.end_all("the gateway stopped: gateway reconcile --open begins anew")
+        self._jobs.end_all(Stop("gateway_stopped", "the gateway stopped: gateway reconcile --open begins anew"))
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -209,6 +226,11 @@ class Reconciler:
         """Ask the next question that is due. Return the seconds until another one may be; None if there is none."""
         while self._left_behind:
             await self._left_behind.pop().aclose()
+        try:
+            await self._acts.keep()
+        except StoreError as error:
+            self._say("warning", "reconcile.waits", "acts", error=str(error))
+            return _STORE_SECONDS
         api, settings, now = self._api, self._settings, self._clock.monotonic()
         due_at = self._jobs.due_at()
         if api is None or settings is None or due_at is None:
@@ -234,6 +256,7 @@ class Reconciler:
             self._jobs.finish(
                 job, Reconciled(sr_uuid=question.sr_uuid, result="failed", detail="a bug in the gateway; see its log")
             )
+        self._jobs.changed(job)
         return 0.0
 
     async def _take_in(self, settings: Reconciling, job: Job, question: Question, reply: Reply) -> None:
@@ -304,7 +327,7 @@ class Reconciler:
         do = "set the API key that Legitmark shows ([reconcile] api_key, header, scheme), then gateway reload"
         self._set_refused(f"{detail}: {do}")
         self._log.error("reconcile.refused", status=status, error=detail, do=do)
-        self._jobs.end_all(f"the API refused the key ({detail}): {do}")
+        self._jobs.end_all(Stop("refused", f"the API refused the key ({detail}): {do}"))
 
     def _set_refused(self, why: str | None) -> None:
         self.refused = why
@@ -328,6 +351,12 @@ class Reconciler:
                 if sr_uuid not in found:
                     found[sr_uuid] = await self._known.state(source, sr_uuid) or KnownState(sr_uuid=sr_uuid)
         return found
+
+    def _begin(self, requests: Sequence[str], actor: str) -> Job:
+        if self._jobs.is_full:  # several callers may have waited for the store
+            raise CannotReconcile(f"{MOST_JOBS} reconciliations are under way already: wait for one of them")
+        self._set_refused(None)  # a person asks to try again
+        return self._add(requests, "person", actor)
 
     def _add(self, requests: Sequence[str], trigger: Trigger, actor: str) -> Job:
         job = self._jobs.add(requests, trigger, actor)

@@ -64,12 +64,18 @@ class Proving(Naming, Protocol):
         Ask for one at a time: a body may be as large as `max_body`.
         """
 
+    async def attempts(self, seq: int, sink: str, after: int, limit: int) -> tuple[list[documents.AttemptFacts], int | None]:
+        """Read a page of the attempts at one delivery, as `Browsing` does."""
+
 
 class KeepingActs(Protocol):
     """Keep what people do to sinks."""
 
-    async def keep_act(self, act: SinkAct, subject: str, *, now: float, actor: str, detail: str = "") -> None:
-        """Keep an act on a sink. The newest 10,000 are kept."""
+    async def keep_act(self, act: SinkAct, subject: str, *, now: float, actor: str, detail: str = "") -> int:
+        """Keep an act on a sink, and return its id. The newest 10,000 are kept."""
+
+    async def end_act(self, id: int, detail: str) -> None:
+        """Write down what came of an act that was kept while it went on. Nothing happens if it is no longer kept."""
 
 
 class TellingActs(Protocol):

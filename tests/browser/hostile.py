@@ -34,6 +34,8 @@ HOSTILE: dict[str, bytes] = {
     "attribute": _text(ATTRIBUTE),
     "turned": _text(TURNED),
     "long word": _text(LONG_WORD),
+    "blank": event("sr-blank", reference_id=" \u3000\u00a0 "),
+    "unseen": event("sr-unseen", reference_id="\u200b" * 200),
     "unknown type": event("sr-unknown", event_type=MARKUP, state=None),
     "unknown state": event("sr-state", reference_id="ITEM-STATE", state={"primary": MARKUP, "supplement": TURNED}),
     "verdict": event("sr-verdict", reference_id=MARKUP, state={"primary": "COMPLETE", "supplement": "APPROVED"}),

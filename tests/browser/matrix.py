@@ -27,6 +27,7 @@ QUERIES: Final[Mapping[str, Sequence[str]]] = {
         "?do=discard&sink={name}&state=dead",
         "?do=drill&sink={name}",
         "?do=sample",
+        "?do=ask&id={sr_uuid}",
     ),
     "play": ("?wrong=secret",),
 }
@@ -69,10 +70,9 @@ class Place(NamedTuple):
 PLACES: Final[Sequence[Place]] = tuple(
     Place(page.name, page.path, query) for page in PAGES for query in ("", *QUERIES.get(page.name, ()))
 )
-PICTURED: Final[Sequence[Place]] = tuple(
-    place for place in PLACES if place.query == (QUERIES["find"][0] if place.page == "find" else "")
-)
-"""One place of each page, for its picture: a search that finds several, and the others as they are."""
+_IN_PICTURES: Final = {"find": QUERIES["find"][0], "rules": QUERIES["rules"][1], "act": QUERIES["act"][1]}
+PICTURED: Final[Sequence[Place]] = tuple(place for place in PLACES if place.query == _IN_PICTURES.get(place.page, ""))
+"""One place of each page, for its picture: a search that finds several, an act that is to be confirmed, and so on."""
 
 
 async def is_whole(visit: Visit, axe: Axe, ways: Sequence[Way] = WAYS) -> None:

@@ -16,6 +16,7 @@ from gateway.host.clock import Clock
 from gateway.web.pages.live_streams import PLAY_LIVE_PATH
 from tests.browser.hostile import ANSWER, HOSTILE
 from tests.support.exchange import exchange, request_bytes
+from tests.support.fake_legitmark import KEY
 from tests.support.following import following
 from tests.support.gateway_process import Running
 from tests.support.locked_database import locked
@@ -53,6 +54,10 @@ secrets = [{{ env = "LEGITMARK" }}]
 [sources.partner]
 path = "/webhooks/partner"
 verify = "none"
+
+[reconcile]
+url = "http://127.0.0.1:{http}/api/v2/sr"
+api_key = {{ env = "API_KEY" }}
 
 [sinks.erp]
 type = "http"
@@ -230,7 +235,12 @@ async def told(folder: Path, smtp_port: int, *, hostile: bool = True, users: boo
     """
     with Systems() as systems, Mailbox(smtp_port):
         toml = _CONFIG.format(http=systems.port, smtp=smtp_port) + (_USERS if users else "")
-        secrets = {"ERP": SECRET, "SLACK": systems.url(_SLACK), **({"ADMIN_TOKEN": TOKENS["operate"]} if users else {})}
+        secrets = {
+            "API_KEY": KEY,
+            "ERP": SECRET,
+            "SLACK": systems.url(_SLACK),
+            **({"ADMIN_TOKEN": TOKENS["operate"]} if users else {}),
+        }
         secrets |= {f"{role.upper()}_TOKEN": token for role, token in TOKENS.items()}
         with Running(folder, toml, secrets) as running:
             async with following(running, PLAY_LIVE_PATH, _authorized(running)):

@@ -33,6 +33,9 @@ LIVELY = """() => [...document.querySelectorAll("*")].flatMap(element => [
 ])"""
 """Finds everything in a page that could run and is not the one script of the pages."""
 
+UNSEEN = """() => [...document.querySelectorAll("main a")].filter(one => !one.innerText.trim()).map(one => one.outerHTML)"""
+"""Finds links that nobody can see."""
+
 
 def subject(name: str) -> Mapping[str, str]:
     """The names that lead to what a hostile body is about; a body that is no JSON object is about no service request."""
@@ -47,9 +50,10 @@ CASES = [(page, name) for page in ABOUT_ONE for name in HOSTILE if "{sr_uuid}" n
 
 
 async def harmless(visit: Visit) -> None:
-    """Assert that nothing on the page can run, that nothing is hidden, and that it fits into both windows."""
+    """Assert that nothing on the page can run, that nothing is hidden, that links are seen, and all fits into both windows."""
     assert await visit.page.evaluate(LIVELY) == []
     assert TURNING.search(await visit.page.evaluate("() => document.documentElement.outerHTML")) is None
+    assert await visit.page.evaluate(UNSEEN) == []
     assert await visit.page.evaluate("() => document.dir || getComputedStyle(document.body).direction") == "ltr"
     for width in (WIDE, NARROW):
         await visit.look_again(width=width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,13 @@ HIDE = """hidden => {
 @pytest_asyncio.fixture(loop_scope="session")
 async def running(tmp_path: Path) -> AsyncIterator[Running]:
     with Running(tmp_path, SMALL) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def anchored(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Running]:
+    """A gateway that has the same address after each start."""
+    with Running(tmp_path, f'{SMALL}\n[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n') as running:
         yield running
 
 
@@ -86,6 +93,18 @@ async def test_a_gateway_that_stops_ends_the_streams_of_open_pages_first(running
     assert await running.stop() == 0
     await expect(visit.page.locator("#live")).not_to_have_attribute("data-state", "live")
     visit.take_troubles()  # the browser tries to connect again, and tells that it cannot
+
+
+async def test_a_page_is_live_again_after_its_gateway_has_come_back(anchored: Running, visiting: Visiting) -> None:
+    visit = await live(visiting, anchored, "/")
+    await expect(visit.page.locator("main")).to_contain_text(NOTHING)
+    assert await anchored.stop() == 0
+    await expect(visit.page.locator("#live")).not_to_have_attribute("data-state", "live")
+    anchored.start()
+    await anchored.post(event())
+    await says(visit.page, "live")
+    await expect(visit.page.locator("main")).not_to_contain_text(NOTHING)
+    visit.take_troubles()  # the browser told each time that it could not connect
 
 
 async def test_a_page_that_nobody_sees_follows_nothing_and_catches_up_when_it_is_seen(

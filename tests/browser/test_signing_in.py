@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
+from gateway.web.pages.catalogue import catalogue
 from tests.browser.axe import Axe
 from tests.browser.layout import language, sideways, words
 from tests.browser.matrix import SCRIPTS, WAYS, is_whole
@@ -70,6 +71,23 @@ async def test_signing_out_ends_the_session_and_the_way_back_is_closed(visiting:
     await visit.context.add_cookies([{"name": one["name"], "value": one["value"], "url": guarded.origin} for one in cookies])
     await visit.to("/")
     assert visit.page.url.startswith(f"{guarded.origin}/login")
+
+
+@pytest.mark.parametrize("said", LANGUAGES)
+async def test_a_form_that_is_sent_after_the_session_ended_changes_nothing_and_says_so(
+    visiting: Visiting, guarded: Told, axe: Axe, said: Language
+) -> None:
+    visit = await visiting.begin(guarded.origin, Look(said))
+    await visit.to("/sinks/erp")
+    await visit.page.keyboard.type(TOKENS["operate"])
+    await visit.page.keyboard.press("Enter")
+    pause = visit.page.locator("form[action^='/act'] button").first
+    await expect(pause).to_be_visible()
+    await visit.context.clear_cookies()
+    await pause.click()
+    await expect(visit.page.get_by_role("alert")).to_have_text(catalogue(said).text("login.ended"))
+    assert guarded.running.audit("sink.paused", sink="erp") == []
+    assert await axe.violations(visit.page) == [] and await sideways(visit.page) == []
 
 
 async def test_the_two_languages_of_the_page_to_sign_in_share_no_words(visiting: Visiting, guarded: Told) -> None:

@@ -198,6 +198,7 @@ def _message(number: int, now: float) -> NewMessage:
     return NewMessage(message, "accepted", f"identity {number}")
 
 
+@pytest.mark.speed
 def test_many_messages_cost_no_memory_and_ingest_does_not_notice(tmp_path: Path) -> None:
     asyncio.run(fill(tmp_path))
     with Running(tmp_path, with_sinks(OLD)) as running:

@@ -145,7 +145,8 @@ def test_an_unknown_id_is_named_and_nothing_is_done_for_the_others(bench: Bench,
 def test_a_known_message_without_a_matching_delivery_is_not_an_error(bench: Bench) -> None:
     told = bench.run("discard", "BAG-3", "--yes")
     assert (told.status, told.out, told.err) == (0, "0 deliveries to discard\n", "")
-    assert bench.run("discard", "BAG-1", "--dry-run").out == "1 delivery to discard: 1 dead\n"
+    named = "BAG-1 stands for 1 service request:\n  BAG-1  sr-aa1\n"
+    assert bench.run("discard", "BAG-1", "--dry-run").out == f"1 delivery to discard: 1 dead\n{named}"
 
 
 def test_an_empty_id_ends_nothing(bench: Bench) -> None:

@@ -54,6 +54,25 @@ async def test_a_signed_request_is_answered_and_told_with_its_event(play: Piped)
     assert "Traceback" not in play.err.text
 
 
+async def test_an_event_has_its_facts_by_the_requests_that_came_before(tmp_path: Path) -> None:
+    sr, states = new_id(), (("QC", "PENDING", 10), ("COMPLETE", "APPROVED", 50), ("QC", "APPROVED", 30))
+    with Piped(*ENV, "--json", cwd=tmp_path) as told_as_json, Piped(*ENV, cwd=tmp_path) as told_in_words:
+        for primary, supplement, minute in states:
+            state = {"primary": primary, "supplement": supplement}
+            body = event(sr, state=state, timestamp=f"2026-03-05T10:{minute}:00Z")
+            for play in (told_as_json, told_in_words):
+                assert (await post(play.address, body, signed(body, new_id())))[0] == 200
+        assert "facts" not in told(told_as_json, 1), "nothing came before"
+        second, late = (told(told_as_json, number)["facts"] for number in (2, 3))
+        assert second["skipped"] == ["QC/APPROVED"] and second["state"] == {"before": "QC/PENDING"}
+        assert (late["stale"], late["state"]["before"]) == (True, "COMPLETE/APPROVED")
+        lines = told_in_words.lines(3)
+        assert "! skipped QC/APPROVED" in lines[1] and "LATE" in lines[2] and "LATE" not in lines[1]
+        async with aiohttp.ClientSession() as session, session.get(f"{told_in_words.address}/_play/3?lang=ja") as answer:
+            page = await answer.text()
+        assert "ここに届いたリクエストによる判定：" in page and "遅延" in page
+
+
 async def test_every_refusal_of_a_gateway_has_its_reason(play: Piped) -> None:
     body = event()
     requests = [

@@ -31,6 +31,15 @@ path = "archive.jsonl"
 type = "jsonl"
 path = "erp.jsonl"
 
+[sinks.pager]
+type = "jsonl"
+path = "pager.jsonl"
+
+[[routes]]
+name = "alarms"
+source = "gateway"
+sinks = ["pager"]
+
 [[routes]]
 name = "everything"
 sinks = ["archive"]
@@ -91,6 +100,10 @@ def test_one_command_says_who_was_told_and_why_the_erp_was_not(standing: Running
         ["authentic", "! skipped QC/APPROVED"],
     ]
     assert [block.count("erp: not told") for block in blocks] == [1, 1, 0] and "erp: told" in blocks[2]
+    closed = "on arrival: skipped QC/APPROVED, was QC/PENDING; by what is known now: nothing skipped, was QC/APPROVED"
+    assert closed in blocks[2] and "on arrival" not in blocks[0]
+    assert "on arrival: late, was COMPLETE/APPROVED; by what is known now: in order, was QC/PENDING" in blocks[1]
+    assert done.out.count("pager") == 1 and '  pager: told only of the gateway\'s own events, by "alarms"\n' in done.out
     wanted = 'milestone: expected ["authentic", "counterfeit"], is "qc_pending"'
     line = (standing.folder / "gateway.toml").read_text().splitlines().index('name = "verdicts"')
     assert f'erp: not told: "verdicts" (gateway.toml:{line}) {wanted}' in blocks[0]
@@ -180,6 +193,18 @@ def test_a_replay_counts_the_late_ones_and_leaves_them_out_if_asked(standing: Ru
     assert "4 deliveries to replay: 4 delivered" in all_of_them.out and "2 of them are late" in all_of_them.out
     assert "2 deliveries to replay: 2 delivered" in fewer.out and "2 late ones are left out" in fewer.out
     assert counted("--json").document() == {"count": 4, "changed": 0, "dead": 0, "delivered": 4, "new": 0, "late": 2}
+
+
+def test_before_an_act_by_a_name_the_requests_are_named_that_it_stands_for(standing: Running) -> None:
+    def said(name: str, *more: str) -> str:
+        act = ("replay", name, "--delivered", "--dry-run", *more)
+        return command(*act, "--admin", admin(standing), cwd=standing.folder).out
+
+    several = said("b16c763b").splitlines()
+    assert several[-3] == "b16c763b stands for 2 service requests:"
+    assert sorted(several[-2:]) == sorted([f"  品物-1001  {UUID}", f"  ITEM-2  {OTHER}"])
+    assert said("item-2").splitlines()[-2:] == ["item-2 stands for 1 service request:", f"  ITEM-2  {OTHER}"]
+    assert "stands for" not in said("b16c763b", "--json")
 
 
 def test_show_names_the_routes_the_key_the_repeats_and_who_acted(standing: Running) -> None:

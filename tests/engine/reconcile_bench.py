@@ -24,6 +24,7 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.reconcile.announcements import Announcements
 from gateway.reconcile.jobs import Job, Reconciled
+from gateway.reconcile.known_states import KnownStates
 from gateway.reconcile.legitmark_api import ApiAccess, LegitmarkApi
 from gateway.reconcile.reconciler import Reconciler, Reconciling
 from gateway.store.base import Lines, Told
@@ -92,6 +93,8 @@ class ReconcileBench:
     def __init__(self, store: RefusingStore, audit: AuditLog, clock: FakeClock, api: FakeLegitmark) -> None:
         self.store, self.audit, self.clock, self.api = store, audit, clock, api
         self.known = KnownByTest()
+        self.states: KnownStates = self.known
+        """The states that the next reconciler compares with."""
         self.metrics = Metrics()
         self.log = structlog.testing.CapturingLogger()
         self.offered: list[Owed] = []
@@ -111,6 +114,7 @@ class ReconcileBench:
             clock=clock,
             log=log,
         )
+        self.inbox = inbox
         own_events = OwnEvents(inbox=inbox, clock=clock, log=log)
         self._announcements = Announcements(inbox=inbox, own_events=own_events, clock=clock, log=log)
         self.reconciler = self.another(self.settings())
@@ -119,8 +123,9 @@ class ReconcileBench:
         """Make a reconciler, and work with it from now on."""
         self.reconciler = Reconciler(
             settings,
-            known=self.known,
+            known=self.states,
             announcements=self._announcements,
+            acts=self.store,
             audit=self.audit,
             metrics=self.metrics,
             clock=self.clock,

@@ -71,6 +71,7 @@ ROWS = {
     "keep_gates": 1,
     # The act, and the oldest one, which goes.
     "keep_act": 2,
+    "end_act": 1,
     # A message with its identity, its entry, the link behind it, the row of its request, and timers.
     "redecode": 16,
     # Timers of a slice.
@@ -218,6 +219,7 @@ async def test_no_operation_holds_the_writer_for_long_however_much_waits(crowd: 
     while one(path, "SELECT count(*) FROM messages WHERE seq <= ?", OTHERS):
         await crowd.maintenance.janitor.step()
     await crowd.interventions.pause(SINKS[0], "ann")
+    await store.end_act(await store.keep_act("ask", "sr-1", now=clock.now(), actor="ann"), "same QC/PENDING")
     await store.use_rules(await store.keep_rules(b"the rules", clock.now()), clock.now())
     await watched(store, clock)
     await joined(store, clock)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.errors import StoreError
 from gateway.core.reconciliation import MOST_ANSWER, KnownState, Refused
 from gateway.core.reconciliation import Reply as Reply_
 from gateway.core.routing import GATEWAY, RECONCILE
-from gateway.core.values import rfc3339
+from gateway.core.values import Actor, rfc3339
+from gateway.reconcile.jobs import Stop
 from gateway.reconcile.legitmark_api import LegitmarkApi
 from gateway.reconcile.reconciler import CannotReconcile, UnknownRequest
 from tests.engine.reconcile_bench import ReconcileBench, reconciling, uuid_of
@@ -207,7 +209,7 @@ async def test_a_refused_key_stops_everything_until_a_person_mends_it(bench: Rec
     bench.api.says(first, refusal)
     job = await bench.ask(first, second)
     assert bench.api.order == [first]
-    assert job.stopped is not None and "api_key" in job.stopped and KEY not in job.stopped
+    assert job.stopped is not None and "api_key" in job.stopped.detail and KEY not in job.stopped.detail
     assert bench.reconciler.refused is not None
     (line,) = await bench.lines("reconcile.stopped")
     assert line["detail"].startswith(f"0 of 2 asked; the API refused the key (HTTP {refusal.status} ")
@@ -425,7 +427,7 @@ async def test_a_request_whose_name_is_no_uuid_never_becomes_a_path(bench: Recon
 async def test_without_the_table_nothing_begins(bench: ReconcileBench) -> None:
     facts = await bench.reconciler.begin([differing(bench)], open_requests=False, actor="ann")
     bench.reconciler.use(None)
-    assert bench.reconciler.jobs.get(facts.job).stopped == "[reconcile] left the configuration"
+    assert bench.reconciler.jobs.get(facts.job).stopped == Stop("unconfigured", "[reconcile] left the configuration")
     assert await bench.reconciler.begin_by_itself("gap")
     with pytest.raises(CannotReconcile, match=r"no \[reconcile\]"):
         await bench.reconciler.begin([uuid_of(1)], open_requests=False, actor="ann")
@@ -481,3 +483,53 @@ async def test_the_metrics_count_what_was_found(bench: ReconcileBench) -> None:
         assert f'legitmark_gateway_reconciled_total{{result="{result}"}} 1.0' in said
     assert "legitmark_gateway_reconcile_left 0.0" in said
     assert "legitmark_gateway_reconcile_refused 0.0" in said
+
+
+async def test_a_question_about_one_request_goes_before_those_of_a_longer_job(bench: ReconcileBench) -> None:
+    named = [agreeing(bench, number) for number in range(1, 5)]
+    await bench.reconciler.begin(named[:3], open_requests=False, actor="ann")
+    await bench.steps(1)
+    bench.reconciler.ask(named[3], "bob")
+    await bench.steps(8)
+    assert bench.api.order == [named[0], named[3], *named[1:3]]
+
+
+async def test_a_question_is_kept_as_an_act_also_if_the_store_fails_for_a_while(bench: ReconcileBench) -> None:
+    acts = bench.reconciler.acts_under_way
+    sr_uuid, keep_act = differing(bench), bench.store.keep_act
+
+    async def fails(*_: object, **__: object) -> int:
+        raise StoreError("the disk is full")
+
+    bench.store.keep_act = fails  # type: ignore[method-assign]
+    job = bench.reconciler.ask(sr_uuid, Actor("bob", "robert"))
+    assert await bench.steps(2) == [5.0, 5.0] and bench.api.asked == []
+    bench.store.keep_act = keep_act  # type: ignore[method-assign]
+    await bench.steps(1)
+    (act,) = await bench.store.acts_on_sinks(None, 10)
+    assert (act.act, act.subject, act.actor, act.claimed, act.detail) == ("ask", sr_uuid, "bob", "robert", "")
+    assert list(acts) == [act.id]
+    await bench.work(job)
+    await bench.steps(1)
+    (act,) = await bench.store.acts_on_sinks(None, 10)
+    assert (act.detail, list(acts)) == ("differs COMPLETE/APPROVED", [])
+
+
+async def test_jobs_for_many_requests_and_those_that_nobody_asked_for_are_no_acts(bench: ReconcileBench) -> None:
+    await bench.ask(agreeing(bench, 1), agreeing(bench, 2))
+    bench.known.states = {uuid_of(1): KnownState(sr_uuid=uuid_of(1), state="QC/PENDING", at=START)}
+    await bench.reconciler.begin_by_itself("gap")
+    await bench.work()
+    assert len(bench.reconciler.jobs.all()) == 2
+    assert await bench.store.acts_on_sinks(None, 10) == []
+    assert bench.reconciler.jobs.about(uuid_of(1)) is None
+
+
+async def test_the_last_two_hundred_questions_are_remembered_and_those_under_way(bench: ReconcileBench) -> None:
+    held = bench.reconciler.ask(uuid_of(0), "ann")
+    for number in range(1, 202):
+        bench.reconciler.jobs.end(bench.reconciler.ask(uuid_of(number), "ann"), Stop("cancelled", "ended by ann"))
+    jobs = bench.reconciler.jobs
+    assert jobs.about(uuid_of(0)) is held
+    assert jobs.about(uuid_of(1)) is None is jobs.about(uuid_of(2))
+    assert jobs.about(uuid_of(201)) is not None is not jobs.about(uuid_of(3))

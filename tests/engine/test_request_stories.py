@@ -11,11 +11,13 @@ from typing import Any, cast
 
 import pytest
 import structlog
+from msgspec import structs
 
 from gateway.control.ids import Unknown
 from gateway.control.kept_rules import KeptRulesReader
-from gateway.control.stories import ExplainedStory, NotTold, Requests
+from gateway.control.stories import ExplainedStory, NotTold, OwnEventsOnly, Requests
 from gateway.core.events import Event, decode
+from gateway.core.hindsight import Otherwise
 from gateway.core.ledger import ServiceRequest
 from gateway.core.outcome import Delivered
 from gateway.core.patterns import compile_pattern
@@ -30,6 +32,7 @@ from gateway.delivery.lane import Lane
 from gateway.ingest.accept import Inbox, Rules
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
+from gateway.store.requests import MOST_IN_PAGE
 from gateway.store.sqlite.store import SqliteStore
 from gateway.web.admin.request_json import request_json
 from tests.engine.bench import working
@@ -292,3 +295,91 @@ async def test_a_list_has_the_request_whose_state_began_last_first(tmp_path: Pat
         assert [one.sr_uuid for one in page] == ["sr-1", "sr-0"] and after is not None
         page, after = await here.requests.list(RequestSelection(), after, 2)
         assert [one.sr_uuid for one in page] == ["sr-2"]
+
+
+async def test_a_sink_of_the_gateways_own_events_is_named_once_and_not_in_each_event(tmp_path: Path, clock: FakeClock) -> None:
+    async with desk(tmp_path, clock, "archive", "pager", "erp") as here:
+        await here.use(
+            EVERYTHING,
+            structs.replace(route("alarms", "pager"), sources=("gateway",)),
+            route("deaths", "pager", source="gateway", event_type={"prefix": "gateway."}),
+            VERDICTS,
+        )
+        await here.accept("QC/PENDING", hour=1)
+        await here.accept("QC/APPROVED", hour=2)
+        story = await here.story()
+        assert story.own_events_only == (OwnEventsOnly("pager", ("alarms", "deaths")),)
+        assert story.sinks == ("archive", "erp")
+        assert [[one.sink for one in event.not_told] for event in story.events] == [["erp"], ["erp"]]
+
+
+async def test_a_sink_that_was_told_of_a_senders_events_then_keeps_its_reasons(tmp_path: Path, clock: FakeClock) -> None:
+    async with desk(tmp_path, clock, "archive", "pager") as here:
+        await here.use(EVERYTHING, route("approvals", "pager", milestone="qc_approved"))
+        await here.accept("QC/PENDING", hour=1)
+        await here.use(EVERYTHING, structs.replace(route("alarms", "pager"), sources=("gateway",)))
+        story = await here.story()
+        assert (story.own_events_only, story.sinks) == ((), ("archive", "pager"))
+        ((one,)) = missing(story, "pager")
+        assert one.then is not None and [reason.route for reason in one.then.reasons] == ["approvals"]
+
+
+async def test_the_story_says_what_would_be_judged_otherwise_by_what_is_known_now(tmp_path: Path, clock: FakeClock) -> None:
+    async with desk(tmp_path, clock) as here:
+        await here.use(EVERYTHING)
+        for state, hour in (("QC/PENDING", 1), ("UNDERWAY/ASSIGNED", 7)):
+            await here.accept(state, hour=hour)
+        assert [event.hindsight for event in (await here.story()).events] == [(), ()]
+        await here.accept("QC/APPROVED", hour=6)
+        pending, approved, underway = (await here.story()).events
+        assert pending.hindsight == ()
+        assert approved.hindsight == (
+            Otherwise("stale", True, False),
+            Otherwise("state.before", "UNDERWAY/ASSIGNED", "QC/PENDING"),
+        )
+        assert underway.hindsight == (
+            Otherwise("skipped", ("QC/APPROVED",), ()),
+            Otherwise("state.before", "QC/PENDING", "QC/APPROVED"),
+        )
+        assert underway.traced.facts is not None and underway.traced.facts.skipped == ("QC/APPROVED",), "those of arrival stay"
+        for event in (pending, approved, underway):
+            assert await here.requests.hindsight(event.traced.ids, event.traced.seq) == event.hindsight
+
+
+async def test_each_page_of_a_story_is_judged_again_by_all_of_its_events(tmp_path: Path, clock: FakeClock) -> None:
+    async with desk(tmp_path, clock) as here:
+        await here.use(EVERYTHING)
+        for state, hour in (("UNDERWAY/ASSIGNED", 7), ("QC/PENDING", 1), ("QC/APPROVED", 6)):
+            await here.accept(state, hour=hour)
+        (known,) = (await here.requests.find("bag-1")).requests
+        found, before = {}, None
+        for _ in range(3):
+            page = await here.requests.story(known.number, before, 1, ())
+            assert page is not None and len(page.events) == 1
+            found[page.events[0].traced.seq] = page.events[0].hindsight
+            before = page.go_on_before
+        assert before is None
+        assert found == {event.traced.seq: event.hindsight for event in (await here.story()).events}
+
+
+async def test_a_request_of_which_the_store_does_not_show_everything_is_not_judged_again(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with desk(tmp_path, clock) as here:
+        await here.use(EVERYTHING)
+        for number in range(MOST_IN_PAGE):
+            await here.accept("QC/PENDING", hour=number)
+        assert {event.hindsight for event in (await here.story()).events} == {()}
+        await here.accept("QC/APPROVED", hour=200)
+        assert {event.hindsight for event in (await here.story()).events} == {None}
+
+
+async def test_what_a_reconciliation_made_is_judged_again_by_its_own_row(tmp_path: Path, clock: FakeClock) -> None:
+    async with desk(tmp_path, clock) as here:
+        await here.use(EVERYTHING)
+        await here.accept("QC/PENDING", hour=1)
+        await here.accept("COMPLETE/APPROVED", hour=2, source="reconcile")
+        await here.accept("QC/APPROVED", hour=1.5, source="reconcile")
+        changes = {event.traced.ids.milestone: event.hindsight for event in (await here.story()).events}
+        assert changes["qc_pending"] == ()
+        assert changes["authentic"] is not None and Otherwise("state.before", None, "QC/APPROVED") in changes["authentic"]

@@ -36,10 +36,11 @@ def test_a_span_has_its_two_largest_units(seconds: float, english: str, japanese
 
 
 def test_an_instant_has_no_year_if_that_goes_without_saying() -> None:
-    assert EN.day_and_minute("2026-03-01T09:05:07Z", NOW) == "1 Mar 09:05"
-    assert JA.day_and_minute("2026-03-01T09:05:07Z", NOW) == "3月1日 09:05"
-    assert EN.day_and_minute("2025-12-31T23:59:59Z", NOW) == "31 Dec 2025 23:59"
-    assert JA.day_and_minute("2025-12-31T23:59:59Z", NOW) == "2025年12月31日 23:59"
+    assert EN.day_and_time("2026-03-01T09:05:07Z", NOW) == "1 Mar 09:05"
+    assert JA.day_and_time("2026-03-01T09:05:07Z", NOW) == "3月1日 09:05"
+    assert EN.day_and_time("2026-03-01T09:05:07Z", NOW, seconds=True) == "1 Mar 09:05:07"
+    assert EN.day_and_time("2025-12-31T23:59:59Z", NOW) == "31 Dec 2025 23:59"
+    assert JA.day_and_time("2025-12-31T23:59:59Z", NOW) == "2025年12月31日 23:59"
 
 
 def test_an_instant_is_an_element_with_the_exact_time_in_it() -> None:

@@ -11,17 +11,20 @@ from typing import get_args
 import pytest
 
 from gateway.control.act_list import AnyAct
+from gateway.control.evidence_files import WhyNone
 from gateway.core.attention import MOST_COUNTED, Concern, SinkCondition
+from gateway.core.caught_facts import JudgedBy
 from gateway.core.documents import Held
 from gateway.core.events import Milestone
 from gateway.core.ledger import FLAG_WORDS, Regression
-from gateway.core.outcome import OUTCOME_NAMES
+from gateway.core.outcome import OUTCOME_NAMES, Reason
 from gateway.core.request_pictures import UNREADABLE
-from gateway.core.retry import DEAD_REASONS
 from gateway.core.selection import DELIVERY_STATES, MESSAGE_STATUSES
 from gateway.core.signature_findings import BodyChange, Kind
 from gateway.core.users import Role
 from gateway.core.why_not import NotBecause
+from gateway.reconcile.inquiries import Standing
+from gateway.reconcile.jobs import Outcome
 from gateway.web.door.login_view import LoginProblem
 from gateway.web.pages.catalogue import LOCALES, Catalogue, Text, catalogue
 from gateway.web.pages.page_table import PAGES
@@ -29,7 +32,7 @@ from gateway.web.pages.views.act_page import BULK, CHOICE, DOINGS, SWITCHES
 
 FOLDER = Path(__file__).parent.parent.parent / "gateway/web/pages"
 ENGLISH = catalogue("en")
-KINDS_OF_PROBLEMS = ("missing", "not_there", "not_allowed", "mistake", "store_failing")
+KINDS_OF_PROBLEMS = ("missing", "not_there", "not_allowed", "mistake", "store_failing", *get_args(WhyNone))
 FAMILIES: dict[str, tuple[str, ...]] = {
     "nav.": tuple(page.name for page in PAGES if page.in_navigation),
     "page.role_": tuple(Role),
@@ -48,15 +51,18 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "login.": get_args(LoginProblem),
     "delivery.": DELIVERY_STATES,
     "outcome.": tuple(OUTCOME_NAMES.values()),
-    "reason.": DEAD_REASONS,
+    "reason.": tuple(Reason),
     "doing.": DOINGS,
     "do.": (*DOINGS, *(f"{act}_{end}" for act in BULK for end in ("n", "all"))),
     "did.": get_args(AnyAct),
     "acts.changed_": BULK,
     "act.means_": (*SWITCHES, "drill"),
+    "asked.": (*get_args(Outcome), "under_way", "lost"),
+    "inquiry.": get_args(Standing),
     "about.": tuple(name for name in CHOICE if name not in ("delivered", "group")),
     "finding.": (*(kind.value for kind in Kind), "stale_ahead"),
     "change.": tuple(BodyChange),
+    "play.facts_by_": get_args(JudgedBy),
     "unreadable.": tuple(UNREADABLE.values()),
 }
 """The closed lists from which templates and code make the ends of keys, by their beginnings."""

@@ -157,3 +157,9 @@ def test_the_overview_says_what_needs_a_person_in_the_words_of_the_command(world
     assert [one["reason"] for one in status["attention"]] == ["dead"]
     assert f"<b>erp</b> {status['attention'][0]['detail']}" in said
     assert world.json("/overview.json")["status"]["attention"] == status["attention"]
+
+
+def test_a_group_of_dead_deliveries_leads_to_its_newest_requests(world: World) -> None:
+    (group,) = world.json("/dead.json")["groups"]
+    assert group["newest"] == [{"message_id": world.message_id, "sr_uuid": SR, "reference_id": "ITEM-1042"}]
+    assert f'<a href="/sr/{SR}">ITEM-1042</a>' in world.get("/dead").text

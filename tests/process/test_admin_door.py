@@ -233,7 +233,7 @@ async def test_a_browser_without_a_session_is_led_to_the_page_and_from_there_whe
     again = await ask(running, "GET", "/login?next=%2Fsr", [HTML, cookie(back)])
     assert (again.status, again.header("location")) == (303, "/sr"), "who is signed in need not do it again"
     posted = await ask(running, "POST", "/sr/x", [HTML, SAME, FORM])
-    assert posted.header("location") == "/login?next=%2F", "a form is not sent again"
+    assert posted.header("location") == "/login?ended=1", "a form is not sent again"
 
 
 @pytest.mark.parametrize("path", ["/api/status", "/-/ready", "/metrics", "/overview.json", "/sr.json", "/api/x"])

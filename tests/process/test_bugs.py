@@ -138,7 +138,7 @@ async def test_a_bug_of_the_admin_listener_shows_no_secret(receiver: Receiver, m
 @pytest.mark.parametrize(
     "plant",
     [
-        "import gateway.app.parts as parts; parts.sources_of = planted",
+        "import gateway.app.serving as serving; serving.sources_of = planted",
         "from gateway.config import checks; checks.check_secrets = planted",
         "from gateway.maintenance.janitor import Janitor; Janitor.run = planted_task",
         "from gateway.sinks.http.sink import HttpSink; HttpSink.__init__ = planted",

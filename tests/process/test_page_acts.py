@@ -10,62 +10,17 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 import pytest
 
-from gateway.core.users import Role
+from tests.support.browser_forms import SECRETS, TOKENS, USERS, Browser
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.receivers import Receiver
 from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import event, new_id, signed
 
-TOKENS = {role.value: f"a-token-for-{role.value}-4711" for role in Role}
 REFUSES: tuple[int, dict[str, str]] = (500, {})
-
-
-class Said(NamedTuple):
-    status: int
-    location: str
-    text: str
-
-
-class Browser:
-    """A browser of one user."""
-
-    def __init__(self, running: Running, user: str) -> None:
-        self._running = running
-        self._user = user
-
-    def get(self, path: str) -> Said:
-        return self._ask("GET", path, None, {"Accept": "text/html"})
-
-    def json(self, path: str) -> Any:
-        said = self.get(path)
-        assert said.status == 200, said
-        return json.loads(said.text)
-
-    def form(self, path: str, number: int = 0) -> dict[str, str]:
-        """The fields of a form of a page, as they are sent when nobody touches them."""
-        said = self.get(path)
-        assert said.status == 200, said
-        forms = re.findall(r'<form method="post" action="(?:&#x2f;|/)act[^"]*"[^>]*>(.*?)</form>', said.text, re.DOTALL)
-        hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', forms[number])
-        checked = re.findall(r'<input type="checkbox" name="(\w+)" value="([^"]*)" checked', forms[number])
-        return {name: html.unescape(value) for name, value in (*hidden, *checked)}
-
-    def send(self, fields: dict[str, str], path: str = "/act", *, site: str = "same-origin") -> Said:
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": site, "Accept": "text/html"}
-        return self._ask("POST", path, urlencode(fields), headers)
-
-    def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> Said:
-        address = self._running.addresses["admin"]
-        assert isinstance(address, tuple)
-        with closing(http.client.HTTPConnection(*address, timeout=PATIENCE)) as connection:
-            connection.request(method, path, body, {"Authorization": f"Bearer {TOKENS[self._user]}", **headers})
-            answer = connection.getresponse()
-            return Said(answer.status, answer.getheader("Location", ""), answer.read().decode())
 
 
 class World(NamedTuple):
@@ -93,14 +48,10 @@ class World(NamedTuple):
 
 @pytest.fixture
 def world(tmp_path: Any) -> Iterator[World]:
-    users = "".join(f'[admin.users.{name}]\ntoken = {{ env = "{name.upper()}" }}\nrole = "{name}"\n' for name in TOKENS)
-    secrets = {name.upper(): token for name, token in TOKENS.items()} | {"ADMIN_TOKEN": TOKENS["support"]}
     with Receiver() as receiver:
-        toml = f'[admin]\nlisten = ["127.0.0.1:0"]\n{users}' + http_sink(
-            receiver, more='retry = ["0s"]\nbreaker = { failures = 1000 }'
-        )
+        toml = USERS + http_sink(receiver, more='retry = ["0s"]\nbreaker = { failures = 1000 }')
         desk = '[sinks.desk]\ntype = "jsonl"\npath = "desk.jsonl"\n'
-        with Running(tmp_path, toml + desk + route("erp"), secrets) as running, no_traceback(running):
+        with Running(tmp_path, toml + desk + route("erp"), SECRETS) as running, no_traceback(running):
             yield World(running, receiver, Browser(running, "operate"))
 
 
@@ -177,6 +128,21 @@ async def test_late_deliveries_are_counted_and_left_out_if_the_form_says_so(worl
     assert [line["message_id"] for line in world.running.audit("delivery.replayed")] == [fresh]
 
 
+async def test_an_act_by_a_beginning_names_the_requests_that_it_stands_for_and_counts_the_others(world: World) -> None:
+    uuids = [f"4711abcd-0000-4000-8000-00000000000{number}" for number in range(7)]
+    for number, sr in enumerate(uuids):
+        await world.came(sr=sr, reference_id=f"ITEM-{number}")
+    await until(lambda: len(world.running.audit("delivery.delivered")) == len(uuids))
+    path = "/act?do=replay&id=4711abcd&delivered=true"
+    named = world.browser.json(path.replace("/act?", "/act.json?"))["named"]
+    assert [one["sr_uuid"] for one in named["requests"]] == uuids[:5]
+    assert (named["more"], named["loose"], named["complete"]) == (2, 0, True)
+    shown = world.browser.get(path).text
+    assert "The name stands for 7 service requests:" in shown and "and 2 more" in shown and "ITEM-4" in shown
+    assert "ITEM-5" not in shown and world.running.audit("delivery.replayed") == []
+    assert "The name stands for 1 service request:" in world.browser.get("/act?do=replay&id=item-3&delivered=true").text
+
+
 async def test_pause_and_resume_act_once_and_lead_back_to_the_sink(world: World) -> None:
     fields = world.browser.form("/sinks/erp")
     assert fields["do"] == "pause"
@@ -226,10 +192,7 @@ async def test_who_may_not_act_sees_no_button_and_is_refused(world: World, one_d
         user = world.user(name)
         for path in (f"/messages/{one_dead}", "/dead", "/sinks/erp"):
             shown = user.get(path)
-            assert shown.status == 200 and "/act?" not in html.unescape(shown.text) and 'method="post"' not in shown.text, (
-                name,
-                path,
-            )
+            assert shown.status == 200 and not re.search(r'(action|href)="/act["?]', html.unescape(shown.text)), (name, path)
         assert user.get("/act?do=replay&sink=erp").status == 403
         assert user.send(fields).status == 403
     assert world.running.audit("delivery.replayed") == []

@@ -18,7 +18,7 @@ from gateway.web.pages.live_streams import PLAY_LIVE_PATH
 from tests.support.following import following
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.waiting import PATIENCE
-from tests.support.webhooks import event, signed
+from tests.support.webhooks import event, new_id, signed
 
 TOKENS = {role.value: f"a-token-for-{role.value}-4711" for role in Role}
 CANARY = "canary-9f3a77"
@@ -89,6 +89,33 @@ async def test_what_comes_is_shown_with_its_verdict_its_event_and_its_routes(run
             html = ask(running, f"{path}?lang={language}", Accept="text/html")
             assert html.status == 200 and words in html.body.decode() and f'lang="{language}"' in html.body.decode()
             assert "default-src 'none'" in html.headers["content-security-policy"]
+
+
+async def test_a_caught_event_has_its_facts_as_judged_on_arrival_or_as_they_would_be_now(running: Running) -> None:
+    ask(running, "/play.json")
+    sr, times = new_id(), [f"2026-03-05T10:{minute}:00Z" for minute in (10, 50, 30)]
+    approved = {"primary": "QC", "supplement": "APPROVED"}
+    late = event(sr, state=approved, timestamp=times[2])
+    await running.post(event(new_id()), signed(event(), secret=OTHER))
+    await running.post(event(sr, timestamp=times[0]))
+    await running.post(event(sr, state={"primary": "COMPLETE", "supplement": "APPROVED"}, timestamp=times[1]))
+    await running.post(late, signed(late, secret=OTHER))
+    await running.post(late)
+    rows = ask(running, "/play.json").json()["requests"][:5]
+    accepted, refused, verdict, first, unknown = (ask(running, f"/play/{row['number']}.json").json() for row in rows)
+    assert (accepted["facts_by"], accepted["facts"]["stale"]) == ("arrival", True)
+    assert accepted["facts"]["state"] == {"before": "COMPLETE/APPROVED"}
+    assert (refused["facts_by"], refused["facts"]["stale"]) == ("now", True)
+    assert (verdict["facts_by"], verdict["facts"]["skipped"]) == ("arrival", ["QC/APPROVED"]), "it stays as it was on arrival"
+    assert first["facts_by"] == "arrival" and "state" not in first["facts"]
+    assert (unknown["facts_by"], unknown["facts"]) == (None, None), "the store does not know its service request"
+    for row, words in (
+        (rows[0], ("As judged on arrival:", "受信時の判定：")),
+        (rows[1], ("As it would be judged now:", "いま届いた場合")),
+    ):
+        for language, said in zip(("en", "ja"), words, strict=True):
+            html = ask(running, f"/play/{row['number']}?lang={language}", Accept="text/html").body.decode()
+            assert said in html and ("LATE" if language == "en" else "遅延") in html
 
 
 async def test_support_sees_no_body_and_no_header_in_any_answer(running: Running) -> None:

@@ -66,6 +66,18 @@ async def test_slices_of_one_act_are_one_row_and_acts_on_sinks_stand_between_in_
     assert (found[4].first_at, found[4].last_at) == (START + 10, START + 40)
 
 
+async def test_an_act_that_goes_on_gets_its_outcome_later(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        ids = [await store.keep_act("ask", f"sr-{number}", now=START + number, actor="alice") for number in (1, 2)]
+        await store.end_act(ids[0], "same QC/PENDING")
+        acts = ActList(store, under_way=lambda: ids[1:])
+        page, _ = await acts.page(ActsPlace(), 50)
+        shown = [(one.act, one.subjects, one.detail, one.under_way) for one in page]
+        assert shown == [("ask", ("sr-2",), "", True), ("ask", ("sr-1",), "same QC/PENDING", False)]
+        await store.end_act(ids[1] + 1, "nothing has this id")
+        assert len(await store.acts_on_sinks(None, 50)) == 2
+
+
 async def test_acts_on_sinks_are_kept_up_to_a_bound_and_the_oldest_go_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,7 @@ async def _write(store: SqliteStore) -> None:
 
     await store.keep_act("pause", "slack", now=START + 90, actor="田中")
     await store.keep_act("drill", "erp", now=START + 91, actor="admin", detail="HTTP 500")
+    await store.end_act(await store.keep_act("ask", SR, now=START + 92, actor="admin"), "same QC/PENDING")
 
     # The last seq is that of a message which is gone: it must not be given again.
     gone = await _seq(store, _new("gone", b"{}", at=START - 95 * DAY, sinks=()))

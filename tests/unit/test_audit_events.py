@@ -175,8 +175,8 @@ LINES: dict[AuditEvent, str] = {
         f'"sr_uuid":"u1","reference_id":"r1","detail":"another state",{BY_ALICE}'
     ),
     SrNotFound(sr_uuid="u1", detail="no such request", actor="gap"): '"sr_uuid":"u1","detail":"no such request","actor":"gap"',
-    ReconcileFinished(detail="1 of 1 asked", count=1, actor="root", claimed="alice"): (
-        f'"detail":"1 of 1 asked","count":1,{BY_ALICE}'
+    ReconcileFinished(sr_uuid="u1", detail="1 of 1 asked", count=1, actor="root", claimed="alice"): (
+        f'"sr_uuid":"u1","detail":"1 of 1 asked","count":1,{BY_ALICE}'
     ),
     ReconcileStopped(detail="the key", count=2, actor="gap"): '"detail":"the key","count":2,"actor":"gap"',
     ConfigReloaded(detail="nothing changed", actor="root", claimed="alice"): f'"detail":"nothing changed",{BY_ALICE}',

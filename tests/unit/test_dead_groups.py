@@ -59,5 +59,10 @@ def test_a_group_counts_deliveries_and_requests_and_says_when_they_died() -> Non
     others = [structs.replace(DEAD, seq=2, ended_at=300.0), structs.replace(DEAD, seq=3, request=8, ended_at=200.0)]
     alone = structs.replace(DEAD, seq=4, sink="crm", request=None)
     first, second = grouped([DEAD, *others, alone])
-    assert (first.deliveries, first.requests, first.first_at, first.last_at, first.newest) == (3, 2, 100.0, 300.0, 3)
+    assert (first.deliveries, first.requests, first.first_at, first.last_at) == (3, 2, 100.0, 300.0)
     assert (second.key.sink, second.deliveries, second.requests) == ("crm", 1, 1)
+
+
+def test_the_newest_message_of_each_of_the_newest_requests_stands_for_a_group() -> None:
+    (group,) = grouped(structs.replace(DEAD, seq=seq, request=seq // 2) for seq in (3, 20, 21, 4, 8, 6, 11, 9, 14, 17))
+    assert group.newest == (21, 17, 14, 11, 9)

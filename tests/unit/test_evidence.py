@@ -24,7 +24,6 @@ from gateway.core.evidence_file import (
     LineRecord,
     MessageRecord,
     NotKept,
-    Prover,
     Record,
     RecordWriter,
     RulesRecord,
@@ -36,6 +35,7 @@ from gateway.core.evidence_file import (
     message_record,
     read_record,
 )
+from gateway.core.log_prover import LogProver
 from gateway.core.merkle import leaf_hash, root_of
 from gateway.core.records import Message
 from gateway.core.seals import read_seal, with_seal
@@ -110,9 +110,8 @@ def records(facts: EvidenceMessage | None = None, lines: list[bytes] | None = No
     for number, outcome, status in ((1, "retry", 500), (2, "delivered", 200)):
         facts_of = AttemptFacts(number, 1772323200.0 + number, 7, outcome, None, status, "", "")  # type: ignore[arg-type]
         made.append(attempt_record(f"{ID}-erp", facts_of))
-    prover = Prover([ID])
-    for line in LOG if lines is None else lines:
-        made += prover.add(line)
+    prover = LogProver([ID])
+    made += prover.add(LOG if lines is None else lines)
     return [*made, *prover.rest()]
 
 

@@ -88,3 +88,10 @@ def test_a_proof_fits_its_own_leaf_at_its_own_place_and_nothing_else(data: st.Da
     assert root_by([*path, root], leaves[index], index, size) is None
     if path:
         assert root_by(path[:-1], leaves[index], index, size) is None
+
+
+def test_a_proof_over_many_leaves_pauses_often() -> None:
+    pauses: list[None] = []
+    leaves = [leaf_hash(b"%d" % number) for number in range(10_000)]
+    assert inclusion_paths([4711], leaves, lambda: pauses.append(None)) == inclusion_paths([4711], leaves)
+    assert len(pauses) > 10_000 / 64

@@ -42,6 +42,8 @@ class Receivers:
         self.mails: list[EmailMessage] = []
         self.failures_left = 0
         """How many further callbacks the ERP answers with 500."""
+        self.knows_order = True
+        """False: the ERP answers 404."""
         self.http_port = 0
         self.smtp_port = 0
         self._key = erp_key
@@ -77,6 +79,8 @@ class Receivers:
         if self.failures_left:
             self.failures_left -= 1
             return web.Response(status=500)
+        if not self.knows_order:
+            return web.json_response({"error": "OrderNotFound"}, status=404)
         try:
             verify(request.raw_headers, body, [self._key], self._clock.now())
             signed = True

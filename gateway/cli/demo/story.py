@@ -1,4 +1,4 @@
-"""The story of the demo: two items, the events that Legitmark would send for them, and where each has to arrive."""
+"""The story of the demo: three items, the events that Legitmark would send for them, and where each has to arrive."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ type = "http"
 url = "http://127.0.0.1:{http_port}/erp"
 secret = {{ file = "erp.secret" }}
 retry = ["0s", "1s", "1s", "5s", "30s"]
+reject_on = [404]                # it does not know the order: another attempt would not help, so a person is asked at once
 on_stale = "annotate"            # a header of a late event says that it is late
 
 [sinks.fraud_desk]
@@ -91,6 +92,8 @@ class StoryStep(Struct, frozen=True):
     """How many times the ERP answers 500 first."""
     late: bool = False
     """It happened before an event that has already arrived, so the ERP has to be told that it is late."""
+    refused: bool = False
+    """The ERP does not know the order: the delivery to it has to be dead."""
 
 
 _STEP = ("archive", "erp")
@@ -99,6 +102,8 @@ _ASKED = ("archive", "erp", "customer_care")
 
 BAG = "バッグ-0042"
 """The item whose service request is told as a whole at the end."""
+WATCH = "WATCH-7731"
+"""The item that the ERP does not hear about, for a person to find out why."""
 
 
 def story(clock: Clock) -> list[StoryStep]:
@@ -135,6 +140,17 @@ def story(clock: Clock) -> list[StoryStep]:
         StoryStep("A forged signature: refused", event(53, "authentic", shoes), (), kind="forged"),
         StoryStep("An unknown event type: kept, and routed", event(54, "unrecognized", bag), ("archive",)),
     ]
+
+
+def unheard(clock: Clock) -> StoryStep:
+    """Return the last step, with a fresh service request: an event that the ERP refuses. It leaves a person something to mend."""
+    watch = {"sr_uuid": _uuid(clock), "reference_id": WATCH}
+    return StoryStep(
+        "A watch is authentic. The ERP does not know its order yet: the delivery is dead, and needs a person",
+        {**SAMPLES["authentic"], **watch, "timestamp": rfc3339(clock.now() - 60)},
+        ("archive", "customer_care"),
+        refused=True,
+    )
 
 
 def _uuid(clock: Clock) -> str:

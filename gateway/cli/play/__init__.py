@@ -86,7 +86,9 @@ async def _play(settings: ReceiverSettings, *, as_json: bool) -> int:
     teller = Teller(lines.put, as_json=as_json)
     receiving = Receiving(
         settings,
-        told=lambda request: teller.request(receiving.painter.picture(request), receiving.painter.body(request)),
+        told=lambda request: teller.request(
+            receiving.painter.picture(request), receiving.painter.body(request), receiving.ledger.facts(request.number)
+        ),
         replayed=lambda number, forwarded: teller.replayed(number, forwarded),
         environment=environment,
         clock=Clock(),

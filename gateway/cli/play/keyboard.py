@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.caught_facts import ReceiverLedger
 from gateway.core.caught_requests import CaughtRequest, RequestRing
 from gateway.core.request_pictures import Painter
 from gateway.host.environment import Environment
@@ -32,6 +33,7 @@ class Playing(Protocol):
     """The receiver that the keys act on."""
 
     ring: RequestRing
+    ledger: ReceiverLedger
     address: str
 
     @property
@@ -87,7 +89,8 @@ class Keyboard:
 
     def _details(self) -> None:
         if (request := self._chosen()) is not None:
-            self._teller.details(self._receiving.painter.details(request, self._receiving.address))
+            details = self._receiving.painter.details(request, self._receiving.address)
+            self._teller.details(details, self._receiving.ledger.facts(request.number))
 
     def _choose(self, step: int) -> None:
         ring = self._receiving.ring

@@ -9,7 +9,10 @@ import msgspec
 from rich.text import Text
 
 from gateway.cli.output import console, printable, size, to_json
+from gateway.cli.traces import marks
 from gateway.core.caught_requests import Forwarded
+from gateway.core.fact_fields import with_facts
+from gateway.core.ledger import Facts
 from gateway.core.request_pictures import RequestDetails, RequestPicture
 
 if TYPE_CHECKING:
@@ -28,13 +31,18 @@ class Teller:
         self._as_json = as_json
         self._console: Console = console()
 
-    def request(self, picture: RequestPicture, body: str | None) -> None:
-        """Tell about a request that was answered."""
+    def request(self, picture: RequestPicture, body: str | None, facts: Facts | None) -> None:
+        """Tell about a request that was answered.
+
+        Args:
+            facts: those of its event; None if nothing was known of its service request.
+        """
         if self._as_json:
-            document = {**msgspec.to_builtins(picture), "body": body}
+            known = None if facts is None else with_facts({}, facts)
+            document = {**msgspec.to_builtins(picture), "body": body, "facts": known}
             self._put(to_json({name: value for name, value in document.items() if value is not None}, compact=True))
             return
-        self._print(_line(picture))
+        self._print(_line(picture, facts))
 
     def replayed(self, number: int, forwarded: Forwarded) -> None:
         """Tell what became of a request that was forwarded again."""
@@ -49,8 +57,8 @@ class Teller:
         if not self._as_json:
             self._print(Text.assemble(("chosen ", "bold"), _line(picture)))
 
-    def details(self, details: RequestDetails) -> None:
-        """Show a request with its headers, its body, and the command that sends it again."""
+    def details(self, details: RequestDetails, facts: Facts | None) -> None:
+        """Show a request with its headers, its facts, its body, and the command that sends it again."""
         if self._as_json:
             self._put(to_json(msgspec.to_builtins(details), compact=True))
             return
@@ -59,6 +67,10 @@ class Teller:
         lines = [Text.assemble(("#", "bold"), (str(picture.number), "bold"), f"  {picture.method} ", printable(picture.path))]
         lines += [Text(f"  {printable(name)}: {printable(value)}", "dim") for name, value in headers]
         lines.append(Text.assemble("  ", _verdict(picture)))
+        if facts is not None:
+            before = f"was {facts.before}" if facts.before else "no state before"
+            words = ", ".join([*marks(with_facts({}, facts)), before])
+            lines.append(Text(f"  by the requests that came here: {printable(words)}", "yellow" if facts.stale else ""))
         body = details.body if isinstance(details.body, str) else None
         if body is None:
             lines.append(Text(f"  {picture.unreadable or 'no body'}", "yellow"))
@@ -85,7 +97,7 @@ class Teller:
         self._put(captured.get().removesuffix("\n"))
 
 
-def _line(picture: RequestPicture) -> Text:
+def _line(picture: RequestPicture, facts: Facts | None = None) -> Text:
     path = printable(picture.path)
     path = path if len(path) <= _LONGEST_PATH else f"{path[: _LONGEST_PATH - 1]}…"
     event = (picture.event_type or "") if picture.milestone in (None, "unrecognized") else picture.milestone
@@ -98,6 +110,7 @@ def _line(picture: RequestPicture) -> Text:
         Text(str(picture.status or "…"), "red" if refused else ""),
         _verdict(picture),
         Text(printable(" ".join(filter(None, (event, about))) or picture.unreadable or "no event")),
+        *(Text(printable(mark), "yellow") for mark in (() if facts is None else marks(with_facts({}, facts)))),
         Text(size(picture.length), "dim"),
     ]
     if picture.forwarded is not None:

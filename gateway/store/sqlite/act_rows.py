@@ -45,10 +45,15 @@ def keep_act(
     actor: str,
     claimed: str | None,
     detail: str,
-) -> None:
-    """Keep an act on a sink, and forget those beyond the newest 10,000."""
+) -> int:
+    """Keep an act on a sink, and forget those beyond the newest 10,000. Return its id."""
     row = (milliseconds(now), actor, claimed, act, subject, detail)
-    made = connection.execute(
-        "INSERT INTO sink_acts (at_ms, actor, claimed, act, subject, detail) VALUES (?, ?, ?, ?, ?, ?)", row
-    ).lastrowid
-    connection.execute("DELETE FROM sink_acts WHERE id <= ?", ((made or 0) - MOST_KEPT,))
+    query = "INSERT INTO sink_acts (at_ms, actor, claimed, act, subject, detail) VALUES (?, ?, ?, ?, ?, ?)"
+    made = connection.execute(query, row).lastrowid or 0
+    connection.execute("DELETE FROM sink_acts WHERE id <= ?", (made - MOST_KEPT,))
+    return made
+
+
+def end_act(connection: sqlite3.Connection, changes: Changes, *, id: int, detail: str) -> None:
+    """Write down what came of an act; nothing happens if it is no longer kept."""
+    connection.execute("UPDATE sink_acts SET detail = ? WHERE id = ?", (detail, id))

@@ -332,11 +332,14 @@ class SqliteStore(Reading):
         step = _step(DeliveryDiscarded.name, now, actor)
         return await self.change(partial(operations.by_person, targets=targets, change=change, step=step, act="discard"), told)
 
-    async def keep_act(self, act: SinkAct, subject: str, *, now: float, actor: str, detail: str = "") -> None:
+    async def keep_act(self, act: SinkAct, subject: str, *, now: float, actor: str, detail: str = "") -> int:
         who, claimed = str(actor), claim_of(actor)
-        await self.change(
+        return await self.change(
             partial(act_rows.keep_act, act=act, subject=subject, now=now, actor=who, claimed=claimed, detail=detail)
         )
+
+    async def end_act(self, id: int, detail: str) -> None:
+        await self.change(partial(act_rows.end_act, id=id, detail=detail))
 
     async def redecode(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.control.browse import Routed, RoutedPage, ShownStory, SinkFacts
 from gateway.control.drills import Drilled
 from gateway.core.documents import AttemptFacts, DeliveryAct, DeliveryFacts, DeliverySummary, Ids, MessageSummary, Repeat
-from gateway.core.evidence_file import EvidenceMessage, RulesRecord, RulesSnapshot, delivery_record, message_record
+from gateway.core.evidence_file import EvidenceMessage, delivery_record, message_record, rules_record
 from gateway.core.fact_fields import with_facts
 from gateway.core.ledger import Facts
 from gateway.core.outcome import OUTCOME_NAMES, Defer, Delivered
@@ -86,9 +86,8 @@ def attempts_json(attempts: Sequence[AttemptFacts]) -> list[dict[str, Any]]:
 
 def evidence_json(evidence: EvidenceMessage) -> dict[str, Any]:
     """Return the records of a file of evidence that are about one message, without its attempts and its lines."""
-    rules = evidence.rules
     return {
-        "rules": RulesRecord(number=rules.number, snapshot=rules.snapshot) if isinstance(rules, RulesSnapshot) else None,
+        "rules": rules_record(evidence),
         "message": message_record(evidence),
         "deliveries": [delivery_record(evidence.message.id, one) for one in evidence.deliveries],
     }

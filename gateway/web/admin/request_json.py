@@ -66,6 +66,7 @@ def story_of_request_json(story: ExplainedStory, *, bodies: bool) -> dict[str, A
     """
     return {
         "sinks": story.sinks,
+        "own_events_only": story.own_events_only,
         "events": [_event(one, bodies=bodies) for one in story.events],
         "before": story.go_on_before,
         "purged": story.purged,
@@ -97,6 +98,7 @@ def _event(explained: ExplainedEvent, *, bodies: bool) -> dict[str, Any]:
         "status": event.status,
         "state": explained.state,
         "facts": facts_json(event.facts),
+        "hindsight": explained.hindsight,
         "rules": event.rules,
         "routes": explained.routes,
         "signed": signed_json(event.signed),

@@ -86,8 +86,8 @@ class AdminGuard:
         if not _asks_for_a_page(request):
             said = "send a token: Authorization: Bearer ..."
             return json_response(401, {"error": "unauthorized", "detail": said}, {"WWW-Authenticate": "Bearer"})
-        wanted = request.raw_path if request.method in SAFE_METHODS else "/"
-        return web.Response(status=303, headers={"Location": f"{LOGIN}?next={quote(wanted, safe='')}"})
+        to = f"{LOGIN}?next={quote(request.raw_path, safe='')}" if request.method in SAFE_METHODS else f"{LOGIN}?ended=1"
+        return web.Response(status=303, headers={"Location": to})
 
 
 def _asks_for_a_page(request: web.BaseRequest) -> bool:

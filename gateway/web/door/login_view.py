@@ -6,8 +6,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-LoginProblem = Literal["wrong", "too_many", "no_tokens"]
-"""Why nobody was signed in: the token is wrong, too many were tried, or the configuration has no token at all."""
+LoginProblem = Literal["wrong", "too_many", "no_tokens", "ended"]
+"""Why nobody is signed in: the token is wrong, too many were tried, the configuration has no token at all, or the session ended
+before a form was sent, which therefore changed nothing."""
 
 
 class LoginView(Struct, frozen=True, kw_only=True):

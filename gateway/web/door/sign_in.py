@@ -63,14 +63,14 @@ class SignIn:
             return inputs.refusal(error)
 
     def _show(self, request: web.BaseRequest) -> web.Response:
-        given = inputs.query(request, "next", "here", "lang")
+        given = inputs.query(request, "next", "here", "ended", "lang")
         wanted = _local(given.get("next", "/"))
         if self._authentication.visitor(request) is not None:
             return _to(wanted)
         # A link on another site led here: browsers hold a cookie with SameSite=Strict back until our own page leads on.
         elsewhere = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and "here" not in given
         again = f"{LOGIN}?here=1&next={quote(wanted, safe='')}" if elsewhere else None
-        return self._answer(request, 200, wanted, try_again=again)
+        return self._answer(request, 200, wanted, "ended" if "ended" in given else None, try_again=again)
 
     async def _sign_in(self, request: web.BaseRequest) -> web.Response:
         inputs.query(request, "lang")

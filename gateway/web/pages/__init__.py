@@ -13,11 +13,13 @@ drawing          the templates, and the functions that they may call
 catalogue        the texts of each language
 formats          numbers, spans of time and instants in each language
 attention_words  what needs a person, in each language
+sayings          what the gateway said in English, in each language
 where_to_look    the page about what needs a person
 hyperlinks       the addresses of pages
 sparkline        small curves
 shown_text       texts of strangers, with nothing hidden
 
+evidence_sending a file that is sent while it is made
 live_streams     tells open pages that something has changed
 page_files       the style sheet and the script
 page_headers     what a browser may load, run and keep

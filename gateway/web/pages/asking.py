@@ -11,10 +11,12 @@ from msgspec import Struct
 from gateway.config import Config
 from gateway.control.acts import Acts
 from gateway.control.browse import Browse
+from gateway.control.evidence_files import EvidenceExport, EvidenceFiles
 from gateway.control.status import SelfReport
 from gateway.control.stories import Requests
 from gateway.core.users import Role, Visitor
 from gateway.host.clock import Clock
+from gateway.reconcile.inquiries import Inquiries
 from gateway.web.pages.catalogue import LOCALES, Locale
 from gateway.web.pages.hyperlinks import TWIN, href
 from gateway.web.play.play_asked import PlayAsked
@@ -32,12 +34,14 @@ class Control(Struct, frozen=True):
     browse: Browse
     requests: Requests
     acts: Acts
+    inquiries: Inquiries
     self_report: SelfReport
     config: Callable[[], Config]
     """Returns the configuration in effect."""
     play: PlayAsked
     webhook_urls: Callable[[], Sequence[str]]
     """Returns the URLs that webhooks are sent to now, one for each source."""
+    evidence: EvidenceFiles
     clock: Clock
 
 
@@ -102,10 +106,33 @@ class NotAllowed(Exception):
         self.role = role
 
 
+class CannotAnswer(Exception):
+    """The request makes sense, and cannot be answered now."""
+
+    def __init__(self, kind: str, status: int, detail: str = "") -> None:
+        """
+        Args:
+            kind: the key of its texts, below `problem.`.
+            status: the status of HTTP.
+        """
+        super().__init__(kind)
+        self.kind = kind
+        self.status = status
+        self.detail = detail
+
+
 class Download(Struct, frozen=True):
     """The answer of a view that the browser saves and never shows."""
 
     body: bytes
+    file: str
+    """A name of ASCII letters, digits, dots and hyphens."""
+
+
+class EvidenceDownload(Struct, frozen=True):
+    """The answer of a view that the browser saves while it is made. The export is closed when it has been sent, or cannot be."""
+
+    export: EvidenceExport
     file: str
     """A name of ASCII letters, digits, dots and hyphens."""
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from gateway.core.attention import Attention, GatewayStatus, SinkStatus, SourceStatus
 from gateway.web.pages.catalogue import Catalogue
+from gateway.web.pages.sayings import said
 
 
 def attention_words(one: Attention, status: GatewayStatus, texts: Catalogue) -> str:
     """Return what is wrong, and what to do, without the name of the sink or source that it is about.
 
-    Reasons that other programs gave stay as they came.
+    Reasons that other programs gave stay as they came, in quotation marks.
     """
     sink = next((found for found in status.sinks if found.sink == one.sink), None)
     source = next((found for found in status.sources if found.source == one.source), None)
@@ -19,9 +20,9 @@ def attention_words(one: Attention, status: GatewayStatus, texts: Catalogue) -> 
     refused, expires = status.config.refused, status.certificate_expires_at
     match one.reason:
         case "not_ready":
-            return texts.text("attention.not_ready", detail="; ".join(status.not_ready))
+            return texts.text("attention.not_ready", detail="; ".join(said(one, texts.language) for one in status.not_ready))
         case "reload" if refused is not None:
-            return texts.text("attention.reload", actor=refused.actor, detail=refused.detail)
+            return texts.text("attention.reload", actor=refused.actor, detail=said(refused.detail, texts.language))
         case "certificate" if expires is not None and expires <= status.time:
             return texts.text("attention.certificate_over")
         case "certificate" if expires is not None:
@@ -31,7 +32,7 @@ def attention_words(one: Attention, status: GatewayStatus, texts: Catalogue) -> 
         case "silent" if source is not None and source.silent_since is not None:
             return texts.text("attention.silent", since=_exact(source.silent_since))
         case "reconcile":
-            return texts.text("attention.reconcile", detail=status.reconcile_refused or "")
+            return texts.text("attention.reconcile", detail=said(status.reconcile_refused or "", texts.language))
         case "unjudged":
             return texts.text("attention.unjudged", n=status.ledger_unjudged)
         case "stalled" if watch is not None:
@@ -47,14 +48,18 @@ def attention_words(one: Attention, status: GatewayStatus, texts: Catalogue) -> 
 
 
 def _refusing(source: SourceStatus, texts: Catalogue) -> str:
-    values: dict[str, Any] = {"count": source.count, "reason": source.reason or "", "do": source.do or ""}
-    said = texts.text("attention.refusing", since=_exact(source.since), **values)
-    return said + (texts.text("attention.refusing_kept", n=source.kept_refused) if source.kept_refused else "")
+    reason, do = (said(one or "", texts.language) for one in (source.reason, source.do))
+    text = texts.text("attention.refusing", since=_exact(source.since), count=source.count, reason=reason, do=do)
+    return text + (texts.text("attention.refusing_kept", n=source.kept_refused) if source.kept_refused else "")
 
 
 def _why(sink: SinkStatus, texts: Catalogue) -> str:
     last = sink.last_error
-    return last.detail or last.reason if last else texts.text("attention.no_error")
+    if last is None:
+        return texts.text("attention.no_error")
+    if last.detail or texts.language == "en":
+        return said(last.detail or last.reason, texts.language)
+    return texts.text(f"reason.{last.reason}")
 
 
 def _exact(instant: Any) -> str:

@@ -16,6 +16,7 @@ from gateway.web.pages.catalogue import LOCALES, Locale, catalogue
 from gateway.web.pages.formats import Formats, plain_value
 from gateway.web.pages.hyperlinks import href, path_of
 from gateway.web.pages.page_files import PageFiles
+from gateway.web.pages.sayings import said
 from gateway.web.pages.shown_text import visible, visible_lines
 from gateway.web.pages.sparkline import sparkline
 from gateway.web.pages.where_to_look import where_to_look
@@ -45,14 +46,17 @@ class Drawing:
         look_at(thing)              the URL of the page about what needs a person, or about a sink; none if there is no such page
         file(name)                  the URL of a style sheet or script
         brief(text)                 a text of a stranger, cut after 80 characters
+        called(*names)              the first of some names that shows anything, in brief
         lines(text)                 a text of a stranger with its line breaks
         as_typed(text)              a text that a visitor typed, for the field in which it was typed
         whole(text)                 a text that is not cut, however long it is
         plain(json)                 a value of a rule without quotes and brackets, if that leaves it clear
         number, counted, size, span numbers and durations
-        moment, ago, until          instants, as elements
+        moment, second, ago, until  instants, as elements: to the minute, to the second, and as spans from now
         as_of(), now_ms()           when this page was drawn, in words and in Unix milliseconds
         sparkline(numbers)          a small curve
+        said(text)                  what the gateway said in English, such as why a delivery failed, in the language of the page
+        reason_words(reason)        a reason of the closed list, or what was said, in the language of the page
         attention_words(one, status)
                                     what needs a person
         languages                   every language
@@ -89,7 +93,8 @@ class Drawing:
                 "link_to": lambda path: href(path, self._kept),
                 "look_at": self._look_at,
                 "file": page_files.url,
-                "brief": lambda text: text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…",
+                "brief": _brief,
+                "called": lambda *names: _brief(next((one for one in names if one and one.strip()), "")),
                 "lines": lambda text: Markup(escape(visible_lines(text))),
                 "as_typed": lambda text: Markup(escape(text)),
                 "whole": lambda text: Markup(escape(visible(text))),
@@ -100,11 +105,14 @@ class Drawing:
                 "span": self._formats.span,
                 "span_between": lambda earlier, later: self._formats.span((later - earlier).total_seconds()),
                 "moment": lambda instant: self._formats.moment(instant, self._now),
+                "second": lambda instant: self._formats.moment(instant, self._now, seconds=True),
                 "ago": lambda instant: self._formats.ago(instant, self._now),
                 "until": lambda instant: self._formats.until(instant, self._now),
                 "as_of": self._as_of,
                 "now_ms": lambda: int(self._now * 1000),
                 "sparkline": sparkline,
+                "said": self._said,
+                "reason_words": self._reason,
                 "attention_words": lambda one, status: attention_words(one, status, self.texts),
                 "languages": LOCALES,
             },
@@ -141,6 +149,13 @@ class Drawing:
         shown = self._formats.number(number)
         return self.texts.text("overview.or_more", number=shown) if number == MOST_COUNTED else shown
 
+    def _said(self, text: str | None) -> str:
+        return said(text or "", self.texts.language)
+
+    def _reason(self, reason: str | None) -> str:
+        key = f"reason.{reason}"
+        return self.texts.text(key) if key in self.texts else self._said(reason)
+
     def _as_of(self) -> str:
         return self.texts.text("page.as_of", time=f"{datetime.fromtimestamp(self._now, UTC):%H:%M:%S}")
 
@@ -149,6 +164,11 @@ class Drawing:
 def _sources() -> dict[str, str]:
     folder = files(__package__).joinpath("templates")
     return {one.name: one.read_text(encoding="utf-8") for one in folder.iterdir() if one.name.endswith(".html")}
+
+
+def _brief(text: str) -> str:
+    shown = visible(text[: _BRIEF + 1])
+    return shown if len(shown) <= _BRIEF else f"{shown[:_BRIEF]}…"
 
 
 def _finished(value: Any) -> Any:

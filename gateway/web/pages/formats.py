@@ -46,9 +46,9 @@ class Formats:
         units = [one for one in parts[first : first + 2] if one[1] or len(parts) == 1]
         return " ".join(self._texts.text(f"span.{unit}", n=number) for unit, number in units)
 
-    def moment(self, instant: Instant | None, now: float) -> str:
-        """Return an instant as a `time` element: the day and the minute, with the exact instant in its title."""
-        return "" if instant is None else _element(instant, self.day_and_minute(instant, now))
+    def moment(self, instant: Instant | None, now: float, *, seconds: bool = False) -> str:
+        """Return an instant as a `time` element: the day and the minute, or the second; its title has the exact instant."""
+        return "" if instant is None else _element(instant, self.day_and_time(instant, now, seconds=seconds))
 
     def ago(self, instant: Instant | None, now: float) -> str:
         """Return how long ago an instant was, as a `time` element that the script of the page keeps right."""
@@ -64,12 +64,14 @@ class Formats:
         text = self._texts.text("span.until", span=self.span(_seconds(instant) - now))
         return _element(instant, text, kept=" data-until")
 
-    def day_and_minute(self, instant: Instant, now: float) -> str:
+    def day_and_time(self, instant: Instant, now: float, *, seconds: bool = False) -> str:
         """Return an instant in words, such as `28 Nov 13:30`, with its year unless that is the present one."""
         at, today = (datetime.fromtimestamp(one, UTC) for one in (_seconds(instant), now))
         key = "date.minute" if at.year == today.year else "date.minute_of_year"
         month = self._texts.text(f"month.{at.month}")
-        return self._texts.text(key, year=str(at.year), month=month, day=str(at.day), time=f"{at:%H:%M}")
+        return self._texts.text(
+            key, year=str(at.year), month=month, day=str(at.day), time=f"{at:%H:%M:%S}" if seconds else f"{at:%H:%M}"
+        )
 
 
 def plain_value(text: str) -> str:

@@ -13,7 +13,7 @@ from gateway.web.pages.hyperlinks import TWIN
 from gateway.web.pages.live_streams import LIVE_PATH
 
 View = Callable[[Control, Asked], Awaitable[Struct | Elsewhere | Download]]
-"""Finds the data of a page. It may raise Mistake, NotThere, NotAllowed, or StoreError."""
+"""Finds the data of a page. It may raise Mistake, NotThere, NotAllowed, CannotAnswer, or StoreError."""
 
 
 class Page(Struct, frozen=True, kw_only=True):

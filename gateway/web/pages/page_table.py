@@ -12,6 +12,7 @@ from gateway.web.pages.page import Page
 from gateway.web.pages.views.act_page import CHOICE, FIELDS, confirm, perform
 from gateway.web.pages.views.acts_page import act_list
 from gateway.web.pages.views.dead_page import dead_list
+from gateway.web.pages.views.evidence_page import message_evidence, request_evidence
 from gateway.web.pages.views.find_page import find
 from gateway.web.pages.views.message_list_page import message_list
 from gateway.web.pages.views.message_page import one_message
@@ -39,7 +40,9 @@ PAGES: Final[tuple[Page, ...]] = (
         path="/sr/{sr_uuid}",
         view=request_story,
         template="request.html",
-        query=("source", "before"),
+        query=("source", "before", "asked"),
+        post=request_evidence,
+        post_role=Role.READ,
     ),
     Page(
         name="messages",
@@ -55,6 +58,8 @@ PAGES: Final[tuple[Page, ...]] = (
         view=one_message,
         template="message.html",
         query=("sink", "after", "raw"),
+        post=message_evidence,
+        post_role=Role.READ,
     ),
     Page(name="dead", path="/dead", view=dead_list, template="dead.html", query=("sink", "before"), in_navigation=True),
     Page(name="sink", path="/sinks/{name}", view=one_sink, template="sink.html"),
@@ -110,9 +115,9 @@ def page_permits() -> Iterator[Permit]:
     yield Permit("POST", SECRET_PATH, Role.READ)  # it changes nothing but what the page says of signatures
     for page in PAGES:
         for path in (page.path, page.twin):
-            yield Permit("GET", "/".join("*" if part.startswith("{") else part for part in path.split("/")), page.role)
+            yield Permit("GET", _pattern(path), page.role)
         if page.post is not None:
-            yield Permit("POST", page.path, page.post_role)
+            yield Permit("POST", _pattern(page.path), page.post_role)
 
 
 def page_at(path: str) -> tuple[Page, tuple[str, ...]] | None:
@@ -121,3 +126,8 @@ def page_at(path: str) -> tuple[Page, tuple[str, ...]] | None:
         if (names := page.names(path)) is not None:
             return page, names
     return None
+
+
+def _pattern(path: str) -> str:
+    """Return the path of a page as permits have it."""
+    return "/".join("*" if part.startswith("{") else part for part in path.split("/"))

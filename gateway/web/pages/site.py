@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,9 +17,11 @@ from gateway.web.door.login_view import LoginView
 from gateway.web.pages.asking import (
     LANGUAGE,
     Asked,
+    CannotAnswer,
     Control,
     Download,
     Elsewhere,
+    EvidenceDownload,
     Mistake,
     NotAllowed,
     NotThere,
@@ -27,6 +30,7 @@ from gateway.web.pages.asking import (
 )
 from gateway.web.pages.catalogue import LOCALES
 from gateway.web.pages.drawing import Drawing
+from gateway.web.pages.evidence_sending import send_evidence
 from gateway.web.pages.hyperlinks import TWIN, url
 from gateway.web.pages.live_streams import LiveStreams
 from gateway.web.pages.page import Page, View, page_path
@@ -52,14 +56,16 @@ class PageProblem(Struct, frozen=True):
 class Pages:
     """The pages of the admin listener."""
 
-    def __init__(self, control: Control, *, live: LiveStreams, trouble: Callable[[], str | None]) -> None:
+    def __init__(self, control: Control, *, live: LiveStreams, trouble: Callable[[], str | None], stop: asyncio.Event) -> None:
         """
         Args:
             trouble: returns why the store fails; None while it does not.
+            stop: set when the gateway stops; files that are being sent end then.
         """
         self._control = control
         self._live = live
         self._trouble = trouble
+        self._stop = stop
         self._files = PageFiles()
         # All templates are read now, so that an upgrade of the package does not change those of a running gateway.
         names = frozenset(page.name for page in PAGES)
@@ -116,13 +122,13 @@ class Pages:
         body = {"error": "method_not_allowed", "detail": "GET"}
         return _json(405, body, {"Allow": "GET, HEAD"})
 
-    async def _looked_at(self, request: web.BaseRequest, page: Page, asked: Asked, *, is_twin: bool) -> web.Response:
+    async def _looked_at(self, request: web.BaseRequest, page: Page, asked: Asked, *, is_twin: bool) -> web.StreamResponse:
         async def ask() -> Asked:
             return msgspec.structs.replace(asked, query=parameters(request, page.query), token=self._token(asked))
 
-        return await self._answer(page, page.view, page.role, ask, asked, is_twin=is_twin)
+        return await self._answer(request, page, page.view, page.role, ask, asked, is_twin=is_twin)
 
-    async def _posted(self, request: web.BaseRequest, page: Page, post: View, asked: Asked) -> web.Response:
+    async def _posted(self, request: web.BaseRequest, page: Page, post: View, asked: Asked) -> web.StreamResponse:
         async def ask() -> Asked:
             parameters(request, ())
             try:
@@ -131,14 +137,22 @@ class Pages:
                 raise Mistake(str(error)) from None
             return msgspec.structs.replace(asked, form=form, token=self._token(asked))
 
-        return await self._answer(page, post, page.post_role, ask, asked, is_twin=False)
+        return await self._answer(request, page, post, page.post_role, ask, asked, is_twin=False)
 
     def _token(self, asked: Asked) -> str:
         return self._control.clock.new_key()[:32] if asked.visitor.may(Role.OPERATE) else ""
 
     async def _answer(
-        self, page: Page, view: View, role: Role, ask: Callable[[], Awaitable[Asked]], asked: Asked, *, is_twin: bool
-    ) -> web.Response:
+        self,
+        request: web.BaseRequest,
+        page: Page,
+        view: View,
+        role: Role,
+        ask: Callable[[], Awaitable[Asked]],
+        asked: Asked,
+        *,
+        is_twin: bool,
+    ) -> web.StreamResponse:
         if not asked.visitor.may(role):
             return self._problem(page, asked, PageProblem("not_allowed", 403, role.value), is_twin=is_twin)
         try:
@@ -150,6 +164,8 @@ class Pages:
             return self._problem(page, asked, PageProblem("not_there", 404, error.name), is_twin=is_twin)
         except NotAllowed as error:
             return self._problem(page, asked, PageProblem("not_allowed", 403, error.role.value), is_twin=is_twin)
+        except CannotAnswer as error:
+            return self._problem(page, asked, PageProblem(error.kind, error.status, error.detail), is_twin=is_twin)
         except StoreError as error:
             return self._problem(page, asked, PageProblem("store_failing", 503, str(error)), is_twin=is_twin)
         if isinstance(data, Elsewhere):
@@ -159,6 +175,8 @@ class Pages:
         if isinstance(data, Download):
             named = {"Content-Disposition": f'attachment; filename="{data.file}"'}
             return web.Response(body=data.body, headers={**DOWNLOAD_HEADERS, **named})
+        if isinstance(data, EvidenceDownload):
+            return await send_evidence(request, data, self._stop)
         if is_twin:
             return _json(200, data)
         return self._drawn(200, page.template, page, asked, data=data)

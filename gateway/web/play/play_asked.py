@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gateway.core.caught_facts import CaughtFacts
+from gateway.core.caught_requests import CaughtRequest
 from gateway.web.play.shown_requests import ShownRequests
 
 
@@ -17,4 +19,8 @@ class PlayAsked(Protocol):
 
     def look(self) -> None:
         """Say that somebody looks."""
+        ...
+
+    async def facts(self, request: CaughtRequest) -> CaughtFacts | None:
+        """Return the facts of the event in a request; None if nothing is known of its service request."""
         ...

@@ -11,6 +11,8 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct, structs
 
+from gateway.core.caught_facts import CaughtFacts, ReceiverLedger
+from gateway.core.caught_requests import CaughtRequest
 from gateway.core.users import ADMIN, Role, Visitor
 from gateway.host.clock import Clock
 from gateway.web.admin import inputs
@@ -62,18 +64,21 @@ class ReceiverPages:
         choice: AnswerChoice,
         *,
         live: LiveStreams,
+        ledger: ReceiverLedger,
         facts: Callable[[], ReceiverFacts],
         replay: Callable[[int], None],
         clock: Clock,
     ) -> None:
         """
         Args:
-            facts: returns the facts, once the receiver listens.
+            ledger: has the facts of the events that came.
+            facts: returns the facts about the receiver, once it listens.
             replay: forwards a request again, later.
         """
         self.shown = shown
         self._choice = choice
         self._live = live
+        self._ledger = ledger
         self._facts = facts
         self._replay = replay
         self._clock = clock
@@ -88,6 +93,11 @@ class ReceiverPages:
 
     def look(self) -> None:
         """Do nothing: the terminal always watches."""
+
+    async def facts(self, request: CaughtRequest) -> CaughtFacts | None:
+        """Return the facts of its event, by the requests that came here; None if it was the first of its service request."""
+        facts = self._ledger.facts(request.number)
+        return None if facts is None else CaughtFacts(facts, "requests_here")
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""

@@ -12,17 +12,19 @@ from gateway.control.bulk_acts import BulkAct, Counted, Order
 from gateway.control.drills import Drill, Drilled
 from gateway.control.ids import Unknown
 from gateway.control.sampling import Sample
+from gateway.core.named_requests import NamedRequests
 from gateway.core.samples import SAMPLES
 from gateway.core.selection import DELIVERY_STATES, MESSAGE_STATUSES, Selection
 from gateway.web.pages.asking import Asked, Control, Elsewhere, Mistake, NotThere
 from gateway.web.pages.hyperlinks import path_of
+from gateway.web.pages.views.ask_legitmark import ask, can_be_asked
 from gateway.web.pages.views.dead_page import group_json
 from gateway.web.pages.views.parameters_read import instant_of, one_of
 
 BULK: Final[tuple[BulkAct, ...]] = ("replay", "reroute", "discard")
 SWITCHES: Final = ("pause", "resume", "probe")
 """Acts on a sink that take effect at once."""
-DOINGS: Final = (*BULK, *SWITCHES, "drill", "sample")
+DOINGS: Final = (*BULK, *SWITCHES, "drill", "sample", "ask")
 CHOICE: Final = ("id", "sink", "to", "state", "status", "source", "since", "until", "group", "delivered", "event")
 """The parameters that say what an act is about."""
 FIELDS: Final = ("do", *CHOICE, "token", "count", "died_until", "typed", "skip_late")
@@ -45,6 +47,8 @@ class ActPage(Struct, frozen=True, kw_only=True):
     waiting: int | None = None
     """How many deliveries the sink has queued; None if that is not known, or is not asked."""
     died_until: float | None = None
+    named: NamedRequests | None = None
+    """The service requests that its id stands for; None if it has no id."""
     sources: Sequence[str] = ()
 
     @property
@@ -71,6 +75,9 @@ async def confirm(control: Control, asked: Asked) -> ActPage:
         return ActPage(do=do, about=about, waiting=counts.get(sink))
     if do == "sample":
         return ActPage(do=do, about=about, sources=control.acts.sampling.sources)
+    if do == "ask":
+        await can_be_asked(control, given)
+        return ActPage(do=do, about=about)
     died_until = asked.now if "group" in given else None
     order = _order(asked, given, died_until)
     group = None
@@ -79,11 +86,12 @@ async def confirm(control: Control, asked: Asked) -> ActPage:
         group = None if found is None else group_json(found)
     try:
         counted = await control.acts.bulk.count(order)
+        named = await control.browse.requests_named(given["id"]) if "id" in given else None
     except Unknown as error:
         raise NotThere(given.get("to") or given.get("sink") or "") from error
     except ValueError as error:
         raise Mistake(str(error)) from None
-    return ActPage(do=do, about=about, counted=counted, group=group, died_until=died_until)
+    return ActPage(do=do, about=about, counted=counted, group=group, died_until=died_until, named=named)
 
 
 async def perform(control: Control, asked: Asked) -> Elsewhere:
@@ -94,6 +102,8 @@ async def perform(control: Control, asked: Asked) -> Elsewhere:
     try:
         if do in SWITCHES:
             return await _switch(control, asked, do, _sink_of(control, form))
+        if do == "ask":
+            return await ask(control, asked, _WAIT_SECONDS)
         about = {name: form[name] for name in CHOICE if name in form}
         if do == "drill":
             drill = Drill(sink=_sink_of(control, form), event=form.get("event", "authentic"), actor=asked.visitor.acting())

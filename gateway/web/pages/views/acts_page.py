@@ -60,6 +60,7 @@ async def act_list(control: Control, asked: Asked) -> ActsPage:
 
 
 def _listed(act: ListedAct) -> dict[str, Any]:
+    outcome, _, told = act.detail.partition(" ") if act.act == "ask" else ("", "", act.detail)
     return {
         "time": rfc3339(act.last_at),
         "first": rfc3339(act.first_at),
@@ -69,7 +70,9 @@ def _listed(act: ListedAct) -> dict[str, Any]:
         "subjects": act.subjects,
         "deliveries": act.deliveries,
         "more": act.more,
-        "detail": act.detail,
+        "detail": told,
+        "outcome": outcome or None,
+        "under_way": act.under_way,
     }
 
 

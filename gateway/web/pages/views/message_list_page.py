@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -16,6 +17,9 @@ from gateway.web.pages.views.parameters_read import SPANS, instant, number, word
 _ROWS = 50
 _MOST_PAGES = 5
 """Pages of the store that may be short or empty before one page of the list is shown."""
+_MOST_SINKS = 8
+"""Sinks of a message that are named: those that were not told come first."""
+_FIRST: Final = ("dead", "queued", "discarded", "delivered")
 _OWN: Final = (GATEWAY, RECONCILE)
 """Sources that no configuration names."""
 
@@ -28,6 +32,13 @@ class MessageListPage(Struct, frozen=True):
     """The place before which the next rows begin; None after the last ones."""
     sources: Sequence[str]
     """The sources that the filter offers."""
+
+    def named(self, sinks: Mapping[str, str]) -> tuple[Sequence[tuple[str, str]], Mapping[str, int]]:
+        """Return the sinks to name, each with the state of its delivery, and how many others there are in each state."""
+        if len(sinks) <= _MOST_SINKS:
+            return list(sinks.items()), {}
+        ordered = sorted(sinks.items(), key=lambda one: _FIRST.index(one[1]))
+        return ordered[:_MOST_SINKS], Counter(state for _, state in ordered[_MOST_SINKS:])
 
     @property
     def statuses(self) -> Sequence[str]:

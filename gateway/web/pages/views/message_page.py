@@ -74,6 +74,7 @@ async def one_message(control: Control, asked: Asked) -> MessagePage | Download 
         return Elsewhere(f"/messages/{message['message_id']}")
     signed = found.shown.story.signed
     message["sent_before"] = None if signed is None else round(found.shown.story.received_at - int(signed.timestamp), 3)
+    message["hindsight"] = await control.requests.hindsight(found.shown.story.ids, found.seq)
     told = {one["sink"] for one in message["deliveries"]}
     missing = [name for name in control.config().sinks if name not in told]
     shown = UNSET if asked.as_data else await laid_out(message["body"])

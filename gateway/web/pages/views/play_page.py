@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
+from gateway.core.caught_facts import JudgedBy
 from gateway.core.request_pictures import RequestPicture
 from gateway.core.users import Role
+from gateway.web.admin.json_documents import facts_json
 from gateway.web.pages.asking import Asked, Mistake, NotThere
 from gateway.web.pages.shown_text import ShownText
 from gateway.web.pages.views.laid_out import laid_out
 from gateway.web.play.play_asked import PlayAsked
+from gateway.web.play.shown_requests import ShownDetails
 
 _ROWS = 50
 
@@ -36,15 +39,12 @@ class PlayPage(Struct, frozen=True):
     """How many secrets people have pasted."""
 
 
-class CaughtPage(Struct, frozen=True, kw_only=True):
-    """One request."""
+class CaughtPage(ShownDetails, frozen=True, kw_only=True):
+    """One request, and its neighbours."""
 
-    request: RequestPicture
-    headers: Sequence[tuple[str, str]] | UnsetType = UNSET
-    body: str | UnsetType | None = UNSET
-    curl: str | UnsetType = UNSET
-    routes: Sequence[str] | None = None
-    sinks: Sequence[str] | None = None
+    facts: Mapping[str, Any] | None = None
+    """The facts of its event, by the names that patterns use; None if nothing is known of its service request."""
+    facts_by: JudgedBy | None = None
     newer: int | None = None
     older: int | None = None
     shown: ShownText | UnsetType | None = UNSET
@@ -78,14 +78,12 @@ async def caught(control: HasPlay, asked: Asked) -> CaughtPage:
     if request is None:
         raise NotThere(asked.names[0])
     details = control.play.shown.details(request, bodies=asked.visitor.role.includes(Role.READ))
+    judged = await control.play.facts(request)
     body = details.body if isinstance(details.body, str) and details.body else None
     return CaughtPage(
-        request=details.request,
-        headers=details.headers,
-        body=details.body,
-        curl=details.curl,
-        routes=details.routes,
-        sinks=details.sinks,
+        **structs.asdict(details),
+        facts=None if judged is None else facts_json(judged.facts),
+        facts_by=None if judged is None else judged.by,
         newer=number + 1 if ring.get(number + 1) is not None else None,
         older=number - 1 if ring.get(number - 1) is not None else None,
         shown=UNSET if asked.as_data else await laid_out(body),

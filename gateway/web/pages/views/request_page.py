@@ -8,9 +8,12 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.control.stories import NotTold
+from gateway.reconcile.inquiries import Inquiry
 from gateway.web.admin.request_json import request_json, story_of_request_json
 from gateway.web.door.discretion import request_story_for
 from gateway.web.pages.asking import Asked, Control, Elsewhere, Mistake, NotThere
+from gateway.web.pages.views.ask_legitmark import ALREADY
+from gateway.web.pages.views.parameters_read import word
 
 _EVENTS = 50
 
@@ -22,6 +25,10 @@ class RequestPage(Struct, frozen=True):
     story: dict[str, Any]
     complete: bool
     """False: messages of an earlier version are still missing in the ledger."""
+    can_ask: bool
+    """Legitmark's API can be asked about it."""
+    inquiry: Inquiry | None
+    """The last question to that API about it alone; None if there was none lately."""
 
     def delivery(self, event: Mapping[str, Any], sink: str) -> dict[str, Any] | None:
         """Return what became of an event at a sink; None if it has no delivery there."""
@@ -40,6 +47,7 @@ class RequestPage(Struct, frozen=True):
 async def request_story(control: Control, asked: Asked) -> RequestPage | Elsewhere:
     """Find the request with this uuid. Several with one uuid, and other names, are answered by the search."""
     name, source = asked.names[0], asked.query.get("source")
+    word(asked, "asked", (ALREADY,))
     if not name.strip():
         raise NotThere(name)
     found = await control.requests.find(name, source)
@@ -52,7 +60,14 @@ async def request_story(control: Control, asked: Asked) -> RequestPage | Elsewhe
     if story is None:
         raise NotThere(name)
     shown = story_of_request_json(request_story_for(asked.visitor, story), bodies=False)
-    return RequestPage(request_json(known), shown, found.complete)
+    inquiries = control.inquiries
+    return RequestPage(
+        request_json(known),
+        shown,
+        found.complete,
+        can_ask=inquiries.possible(known.sr_uuid, known.source),
+        inquiry=inquiries.about(known.sr_uuid),
+    )
 
 
 def _before(asked: Asked) -> int | None:
