@@ -29,14 +29,28 @@ AHEAD_MS: Final = 300_000
 """Milliseconds that an event may be dated ahead of its arrival. One bad clock must not make all later events stale."""
 
 
+def instant_of(event: Event, arrived_ms: int, instant: float | None) -> tuple[int, bool, bool]:
+    """Return when an event happened, by its own timestamp if that can be believed, and by its arrival otherwise.
+
+    Args:
+        arrived_ms: its arrival, in Unix milliseconds, UTC.
+        instant: the event's timestamp in Unix seconds, if the caller has read it already; None reads it from the event.
+    Returns the instant in Unix milliseconds, whether the event has no readable timestamp, and whether it is dated more than
+    AHEAD_MS ahead of its arrival.
+    """
+    if instant is None and (instant := event.instant()) is None:
+        return arrived_ms, True, False
+    at = round(instant * 1000)
+    return (arrived_ms, False, True) if at > arrived_ms + AHEAD_MS else (at, False, False)
+
+
 def judge(
     request: ServiceRequest | None, event: Event, arrival: float, instant: float | None = None
 ) -> tuple[Facts, ServiceRequest]:
     """Return the facts of an event that arrives now, and the row of its service request after it.
 
     Any event can be judged: an unknown or malformed one counts as a message about the request and is marked as drift. The caller
-    judges no event without `sr_uuid`, none of the gateway's own, and no duplicate. An event happened at its own timestamp, or at
-    its arrival if it has none that can be read, or if that is more than AHEAD_MS ahead of its arrival.
+    judges no event without `sr_uuid`, none of the gateway's own, and no duplicate.
 
     Args:
         request: the row until now; None if nothing has come about the request.
@@ -45,12 +59,7 @@ def judge(
     """
     before = request or _NOTHING_YET
     arrived = round(arrival * 1000)
-    if instant is None:
-        instant = event.instant()
-    undated = instant is None
-    at = arrived if instant is None else round(instant * 1000)
-    if future := at > arrived + AHEAD_MS:
-        at = arrived
+    at, undated, future = instant_of(event, arrived, instant)
     content, milestone = event.content, event.milestone
     state = state_text(content.state) if isinstance(content, StateChange) else None
     drift = milestone is _UNRECOGNIZED

@@ -14,7 +14,7 @@ from gateway.store.sqlite.request_lookup import Rows
 _MOST_LOOKED_AT: Final = 256
 """Messages of a request that are looked at, the newest ones."""
 _HAPPENED: Final = f"CASE WHEN m.event_ms <= m.received_ms + {AHEAD_MS} THEN m.event_ms ELSE m.received_ms END"
-"""When the event of a message `m` happened, as `core.judge.judge` takes it."""
+"""When the event of a message `m` happened, as `core.judge.instant_of` takes it."""
 _VERDICTS: Final = f"('{Milestone.AUTHENTIC.value}', '{Milestone.COUNTERFEIT.value}')"
 _TARGET: Final = (
     f"SELECT e.request, {_HAPPENED}, ifnull(m.milestone IN {_VERDICTS}, 0)"
