@@ -16,6 +16,7 @@ from gateway.core.documents import (
     DeliveryFacts,
     DeliverySummary,
     Held,
+    Ids,
     MessageSummary,
     ReceivedBody,
     SinkAttempt,
@@ -141,10 +142,9 @@ class Browse:
         seqs = await seqs_of(self._store, selection.id, 0, MOST_NAMED)
         return await self._store.newest_messages(selection, seqs, before, limit)
 
-    async def newest_of(self, seqs: Sequence[int]) -> list[MessageSummary]:
-        """Read some messages by their seqs, the newest first, without those that were purged."""
-        page, _ = await self._store.newest_messages(Selection(), sorted(seqs), None, len(seqs))
-        return page
+    async def names_of(self, seqs: Sequence[int]) -> dict[int, Ids]:
+        """Read the ids of some messages by their seqs, without those that were purged. One question to the store."""
+        return await self._store.ids([Target(seq, "") for seq in seqs])
 
     async def deliveries(self, selection: Selection, after: Target, limit: int) -> tuple[list[DeliverySummary], Target | None]:
         """Read a page of deliveries, and the one to go on after. Raises Unknown if there is no such sink."""

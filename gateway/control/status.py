@@ -11,6 +11,7 @@ from msgspec import structs
 from gateway import __version__
 from gateway.core.attention import (
     GatewayStatus,
+    LastDeath,
     LastError,
     LedgerFilling,
     RunningConfig,
@@ -20,6 +21,7 @@ from gateway.core.attention import (
     WatchStatus,
     attention,
 )
+from gateway.core.dead_groups import one_line
 from gateway.core.documents import Overview
 from gateway.core.errors import StoreError
 from gateway.core.kept_requests import KeptRequests
@@ -37,6 +39,9 @@ from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import ByMinute, Throughput
 from gateway.store.people import Surveying
 from gateway.store.requests import SurveyingLedger
+
+_MOST_DEATHS = 5
+"""Sinks with dead deliveries of which the status says why the newest died: each costs the store one small question."""
 
 
 class SurveyingStore(Surveying, SurveyingLedger, Protocol):
@@ -211,6 +216,7 @@ class SelfReport:
         left = [sink for sink, number in counted.items() if sink not in self._lanes and (number.queued or number.dead)]
         names, found = (*self._lanes, *left), []
         errors = await self._last_errors(names)
+        deaths = await self._last_deaths([sink for sink in names if counted.get(sink, Counts()).dead][:_MOST_DEATHS])
         for sink in names:
             lane, number = self._lanes.get(sink), counted.get(sink, Counts())
             gates = lane.gates.state if lane else None
@@ -220,6 +226,7 @@ class SelfReport:
                     state=_state(lane),
                     queued=number.queued if view else None,
                     dead=number.dead if view else None,
+                    last_death=deaths.get(sink),
                     oldest_seconds=round(_age(view, sink, now), 1) if view else 0.0,
                     paused_at=_maybe(gates.paused_at) if gates else None,
                     paused_by=gates.paused_by if gates else None,
@@ -229,6 +236,18 @@ class SelfReport:
                 )
             )
         return tuple(found)
+
+    async def _last_deaths(self, sinks: Sequence[str]) -> dict[str, LastDeath]:
+        """Return why the newest dead delivery of each sink died."""
+        found = {}
+        for sink in sinks:
+            try:
+                page = await self._store.dead(sink, None, 1)
+            except StoreError:
+                break
+            for one in (one for one in page.deliveries if one.reason or one.detail):
+                found[sink] = LastDeath(reason=one.reason or "", detail=one.detail, answer=one_line(one.answer))
+        return found
 
     async def _last_errors(self, sinks: Sequence[str]) -> dict[str, LastError]:
         """Return the last failure of each sink: from its lane, or else from the store, which knows those before the start."""

@@ -76,12 +76,29 @@ class LastError(Struct, frozen=True, kw_only=True):
     status: int | None = None
 
 
+class LastDeath(Struct, frozen=True, kw_only=True):
+    """Why the dead delivery of the newest message is dead. Others of its sink may have died of something else."""
+
+    reason: str
+    """Why it ended, as the closed list of reasons has it; "" if that is not known."""
+    detail: str
+    """The words of the gateway about the last attempt; "" if there was none."""
+    answer: str = ""
+    """The beginning of the last answer of the sink; empty for users who see no bodies, because it may quote one."""
+
+    def said(self, why: str) -> str:
+        """Return some words about why it died, followed by what the sink answered."""
+        return f'{why} "{self.answer}"' if self.answer else why
+
+
 class SinkStatus(Struct, frozen=True, kw_only=True):
     sink: str
     state: SinkCondition
     queued: int | None = None
     """How many deliveries are queued; None, as is `dead`, while the store cannot be asked."""
     dead: int | None = None
+    last_death: LastDeath | None = None
+    """Known for the first few sinks with dead deliveries."""
     oldest_seconds: float = 0.0
     """Seconds since the oldest queued delivery was accepted or replayed; 0 if none is queued."""
     paused_at: datetime | None = None
@@ -251,7 +268,9 @@ def _refusing(source: SourceStatus) -> Attention:
 def _of_a_sink(sink: SinkStatus, now: datetime) -> Iterator[Attention]:
     name, waiting = sink.sink, f"{sink.queued} waiting"
     if sink.dead:
-        said = f"{_number(sink.dead, 'delivery is', 'deliveries are')} dead: look why, then replay or discard"
+        number, last = _number(sink.dead, "delivery is", "deliveries are"), sink.last_death
+        why = f" (the newest: {last.said(last.detail or last.reason)})" if last else ""
+        said = f"{number} dead{why}: look why, then replay or discard"
         yield Attention(reason="dead", sink=name, detail=said, run=f"gateway deliveries --state dead --sink {name}")
     if sink.state == "held" and sink.queued:
         said = f"not in the configuration, {waiting}: put it back, or end them"

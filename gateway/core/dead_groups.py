@@ -59,9 +59,12 @@ def key_of(dead: DeadDelivery, *, answers: bool = True) -> DeathKey:
         answers: False leaves the answer of the sink out, because it may repeat what the sink was sent.
     """
     said = dead.answer if answers and dead.answer.strip() else dead.detail
-    return DeathKey(
-        dead.sink, dead.reason or "", dead.status, _SPACE.sub(" ", _VARYING.sub("…", said[: 4 * _LONGEST])).strip()[:_LONGEST]
-    )
+    return DeathKey(dead.sink, dead.reason or "", dead.status, one_line(_VARYING.sub("…", said[: 4 * _LONGEST])))
+
+
+def one_line(answer: str) -> str:
+    """Return the beginning of an answer as one line of at most 120 characters."""
+    return _SPACE.sub(" ", answer[: 4 * _LONGEST]).strip()[:_LONGEST]
 
 
 def grouped(dead: Iterable[DeadDelivery], *, answers: bool = True) -> list[DeadGroup]:

@@ -184,6 +184,9 @@ class Surveying(Trouble, Protocol):
     async def overview(self) -> documents.Overview:
         """Read the numbers of all sinks in one snapshot."""
 
+    async def dead(self, sink: str | None, before: Target | None, limit: int) -> documents.DeadPage:
+        """Read a page of the dead deliveries, as `Acting` does."""
+
     async def last_failures(self, sinks: Sequence[str]) -> dict[str, documents.LastFailure]:
         """Read the last failed attempt at each of these sinks that has one."""
 

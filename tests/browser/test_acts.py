@@ -1,54 +1,13 @@
-"""People act in a browser: with the keyboard alone at night, without JavaScript, and with two clicks on one button."""
+"""People act in a browser: with the keyboard, without JavaScript, and with two clicks on one button."""
 
 from __future__ import annotations
 
 import re
 
-import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from gateway.cli.demo.story import BAG
 from tests.browser.stories import Told
 from tests.browser.visiting import Look, Visiting
-from tests.support.waiting import until
-
-_MOST_TABS = 200
-
-
-async def tab_to(page: Page, name: str) -> None:
-    """Press Tab until a link or a button with this name has the focus."""
-    for _ in range(_MOST_TABS):
-        await page.keyboard.press("Tab")
-        if name in await page.evaluate("document.querySelector('a:focus, button:focus')?.textContent ?? ''"):
-            return
-    raise AssertionError(f"no Tab leads to {name}")
-
-
-@pytest.mark.parametrize("scripts", [True, False], ids=["JavaScript", "none"])
-async def test_at_night_a_dead_delivery_is_found_and_replayed_by_keyboard_alone(
-    own_story: Told, visiting: Visiting, scripts: bool
-) -> None:
-    own_story.systems.orders_are_known = True
-    visit = await visiting.begin(own_story.origin, Look(scripts=scripts))
-    await visit.to("/")
-    page = visit.page
-    if scripts:
-        await page.keyboard.press("/")
-    else:
-        await page.keyboard.press("Tab")
-        await page.keyboard.press("Tab")
-    await page.keyboard.type(BAG.lower())
-    await page.keyboard.press("Enter")
-    await expect(page.locator("h1")).to_contain_text(BAG)
-    await tab_to(page, "Replay warehouse")
-    await page.keyboard.press("Enter")
-    await expect(page.locator("form.confirm")).to_contain_text("1 delivery")
-    await expect(page.locator("form.confirm button")).to_be_focused()
-    await page.keyboard.press("Enter")
-    await expect(page.locator(".job")).to_contain_text("1 delivery is queued again.")
-    replayed = own_story.running.audit("delivery.replayed")
-    assert [line["sink"] for line in replayed] == ["warehouse"]
-    await until(lambda: own_story.running.audit("delivery.delivered", delivery_id=replayed[0]["delivery_id"]))
 
 
 async def test_a_double_click_replays_once_and_a_live_page_shows_the_end(own_story: Told, visiting: Visiting) -> None:

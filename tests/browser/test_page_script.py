@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from playwright.async_api import Route, expect
 
 from tests.browser.stories import TOKENS, Told
@@ -57,6 +59,24 @@ async def test_a_page_that_hears_nothing_for_40_seconds_is_not_live_and_connects
     await expect(sign).to_have_attribute("data-state", "lost")
     await visit.page.clock.run_for(30_500)
     await expect(sign).to_have_attribute("data-state", "live")
+
+
+async def test_spans_of_time_are_right_on_a_computer_whose_clock_is_three_days_ahead(visiting: Visiting, told: Told) -> None:
+    visit = await visiting.begin(told.origin)
+    await visit.page.clock.install(time=datetime.now(UTC) + timedelta(days=3))
+    await visit.to("/")
+    spans = await visit.page.locator("time[data-ago]").all_inner_texts()
+    assert spans and not any(" d" in span for span in spans), spans
+
+
+async def test_spans_of_time_grow_while_nothing_comes(visiting: Visiting, told: Told) -> None:
+    visit = await visiting.begin(told.origin)
+    await visit.page.clock.install()
+    await visit.to("/")
+    span = visit.page.locator("time[data-ago]").first
+    await expect(span).not_to_contain_text(" h")
+    await visit.page.clock.fast_forward("02:00:00")
+    await expect(span).to_contain_text("2 h")
 
 
 async def test_a_live_page_whose_session_ended_keeps_what_it_shows_and_says_that_it_is_not_live(

@@ -59,9 +59,10 @@ async def test_why_a_system_did_not_hear_of_an_item_is_found_and_mended_by_keybo
     await keyboard.press("Enter")
     await page.wait_for_url("**/act?*")
     await expect(main).to_contain_text("1 delivery")
-    await keyboard.go_to(page.get_by_role("button", name="Replay 1 delivery"))
+    await expect(page.get_by_role("button", name="Replay 1 delivery")).to_be_focused()
     await keyboard.press("Enter")
     await page.wait_for_url("**/acts?job=*")
+    await expect(page.locator(".job")).to_contain_text("1 delivery is queued again.")
     found = await until_answer(
         lambda: deliveries(own_story.running, sink="warehouse", state="delivered"), lambda listed: len(listed) == 1
     )

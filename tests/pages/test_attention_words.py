@@ -11,6 +11,7 @@ from gateway.core.attention import (
     Concern,
     Flow,
     GatewayStatus,
+    LastDeath,
     LastError,
     Refusal,
     RunningConfig,
@@ -45,6 +46,7 @@ WELL = GatewayStatus(
     invariant_violations=0,
 )
 ERROR = LastError(time=NOW, reason="http_status", detail="HTTP 500 OrderNotFound", status=500)
+DEATH = LastDeath(reason="expired", detail="HTTP 500", answer="OrderNotFound")
 REFUSING = SourceStatus(
     source="legitmark", refusing=True, since=NOW, count=1200, reason="bad_signature", do="look at the secret", kept_refused=1
 )
@@ -62,7 +64,8 @@ TROUBLED = structs.replace(
     ledger_unjudged=2,
     watches=(WatchStatus(watch="QC", stalled=1), WatchStatus(watch="authenticator", stalled=2)),
     sinks=(
-        SinkStatus(sink="dead", state="ok", dead=1, queued=0),
+        SinkStatus(sink="dead", state="ok", dead=1, queued=0, last_death=DEATH),
+        SinkStatus(sink="unanswered", state="ok", dead=2, queued=0, last_death=structs.replace(DEATH, detail="", answer="")),
         SinkStatus(sink="held", state="held", dead=2, queued=3),
         SinkStatus(sink="breaker", state="breaker_open", dead=0, queued=3, last_error=ERROR),
         SinkStatus(sink="unexplained", state="breaker_open", dead=0, queued=3),
@@ -94,6 +97,17 @@ def test_japanese_says_the_same_with_words_of_its_own_and_the_same_facts() -> No
             assert "{" not in said
     words = [attention_words(one, TROUBLED, catalogue("ja")) for one in attention(TROUBLED) if one.sink == "breaker"]
     assert words == ["遮断中、3 件が待機しています：HTTP 500 OrderNotFound"]
+
+
+def test_a_dead_delivery_says_what_the_newest_one_died_of() -> None:
+    dead = [one for one in attention(TROUBLED) if one.reason == "dead"]
+    assert [one.detail for one in dead] == [
+        '1 delivery is dead (the newest: HTTP 500 "OrderNotFound"): look why, then replay or discard',
+        "2 deliveries are dead (the newest: expired): look why, then replay or discard",
+        "2 deliveries are dead: look why, then replay or discard",
+    ]
+    words = [attention_words(one, TROUBLED, catalogue("ja")) for one in dead]
+    assert ['HTTP 500 "OrderNotFound"' in words[0], "期限切れ" in words[1]] == [True, True]
 
 
 def test_two_rules_that_watch_are_told_apart() -> None:

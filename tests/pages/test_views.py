@@ -153,9 +153,11 @@ def test_a_name_that_is_not_the_whole_uuid_leads_to_the_search(world: World) -> 
 
 
 def test_the_overview_says_what_needs_a_person_in_the_words_of_the_command(world: World) -> None:
-    said, status = world.get("/").text, world.json("/api/status")
+    said, status = unescape(world.get("/").text), world.json("/api/status")
     assert [one["reason"] for one in status["attention"]] == ["dead"]
-    assert f"<b>erp</b> {status['attention'][0]['detail']}" in said
+    detail = status["attention"][0]["detail"]
+    assert re.fullmatch(r"[0-9]+ deliver(y is|ies are) dead \(the newest: .+\): look why, then replay or discard", detail)
+    assert f"<b>erp</b> {detail}" in said
     assert world.json("/overview.json")["status"]["attention"] == status["attention"]
 
 

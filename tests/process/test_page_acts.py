@@ -90,6 +90,8 @@ async def test_a_group_of_dead_deliveries_is_replayed_and_no_other(world: World)
     world.receiver.always = (200, {})
     groups = world.browser.json("/dead.json")["groups"]
     assert [(group["status"], group["deliveries"], group["requests"]) for group in groups] == [(500, 2, 2), (409, 1, 1)]
+    newest = [[one["message_id"] for one in group["newest"]] for group in groups]
+    assert newest == [alike[::-1], [other]]
     fields = world.browser.form(f"/act?do=replay&sink=erp&group={groups[0]['group']}")
     assert fields["count"] == "2" and world.browser.send(fields).status == 303
     await until(lambda: len(world.running.audit("delivery.delivered")) == 2)

@@ -34,7 +34,7 @@ from gateway.core.users import Visitor
 from gateway.reconcile.reconciler import CannotReconcile, Reconciler, UnknownRequest
 from gateway.web.admin import inputs, json_documents
 from gateway.web.admin.request_json import found_json, place_json, read_place, request_json, story_of_request_json
-from gateway.web.door.discretion import attempts_for, request_story_for, story_for
+from gateway.web.door.discretion import attempts_for, request_story_for, status_for, story_for
 from gateway.web.door.permissions import segments
 from gateway.web.responses import json_response
 
@@ -103,7 +103,7 @@ class Api:
             match request.method, path:
                 case "GET", ["status"]:
                     inputs.query(request)
-                    return json_response(200, await self._self_report.status())
+                    return json_response(200, status_for(visitor, await self._self_report.status()))
                 case "GET", ["messages"]:
                     return await self._messages(request)
                 case "GET", ["messages", text]:

@@ -11,9 +11,18 @@ from msgspec import structs
 
 from gateway.control.browse import ShownStory
 from gateway.control.stories import ExplainedEvent, ExplainedStory, NotTold, RouteReason, RulesAnswer
+from gateway.core.attention import GatewayStatus, SinkStatus, attention
 from gateway.core.documents import AttemptFacts
 from gateway.core.request_documents import TracedDelivery
 from gateway.core.users import Visitor
+
+
+def status_for(visitor: Visitor, status: GatewayStatus) -> GatewayStatus:
+    """Return the status of the gateway as the visitor may see it: what needs a person quotes no answer either."""
+    if visitor.sees_bodies:
+        return status
+    told = structs.replace(status, sinks=tuple(map(_sink, status.sinks)))
+    return structs.replace(told, attention=attention(told))
 
 
 def story_for(visitor: Visitor, shown: ShownStory) -> ShownStory:
@@ -38,6 +47,10 @@ def attempts_for(visitor: Visitor, attempts: Sequence[AttemptFacts]) -> tuple[At
     if visitor.sees_bodies:
         return tuple(attempts)
     return tuple(structs.replace(one, answer="") for one in attempts)
+
+
+def _sink(sink: SinkStatus) -> SinkStatus:
+    return sink if sink.last_death is None else structs.replace(sink, last_death=structs.replace(sink.last_death, answer=""))
 
 
 def _event(visitor: Visitor, explained: ExplainedEvent) -> ExplainedEvent:

@@ -38,7 +38,8 @@ def attention_words(one: Attention, status: GatewayStatus, texts: Catalogue) -> 
         case "stalled" if watch is not None:
             return texts.text("attention.stalled", watch=watch.watch, n=watch.stalled)
         case "dead" if sink is not None:
-            return texts.text("attention.dead", n=sink.dead or 0)
+            last = _last_death(sink, texts)
+            return texts.text("attention.dead_by" if last else "attention.dead", n=sink.dead or 0, last=last)
         case "held" | "breaker" | "paused" | "late" if sink is not None:
             by = sink.paused_by or texts.text("overview.somebody")
             return texts.text(f"attention.{one.reason}", waiting=sink.queued or 0, why=_why(sink, texts), by=by)
@@ -53,13 +54,24 @@ def _refusing(source: SourceStatus, texts: Catalogue) -> str:
     return text + (texts.text("attention.refusing_kept", n=source.kept_refused) if source.kept_refused else "")
 
 
+def _last_death(sink: SinkStatus, texts: Catalogue) -> str:
+    last = sink.last_death
+    if last is None:
+        return ""
+    return last.said(_words_of(last.detail, last.reason, texts))
+
+
 def _why(sink: SinkStatus, texts: Catalogue) -> str:
     last = sink.last_error
     if last is None:
         return texts.text("attention.no_error")
-    if last.detail or texts.language == "en":
-        return said(last.detail or last.reason, texts.language)
-    return texts.text(f"reason.{last.reason}")
+    return _words_of(last.detail, last.reason, texts)
+
+
+def _words_of(detail: str, reason: str, texts: Catalogue) -> str:
+    if detail or texts.language == "en":
+        return said(detail or reason, texts.language)
+    return texts.text(f"reason.{reason}")
 
 
 def _exact(instant: Any) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.core.dead_groups import DeadGroup
+from gateway.core.documents import Ids
 from gateway.core.selection import Target
 from gateway.core.values import rfc3339
 from gateway.web.pages.asking import Asked, Control, Mistake
 
 _NAMED = 20
-"""Groups whose newest requests are named: each costs a question to the database."""
+"""Groups whose newest requests are named, in one question to the database."""
 
 
 class DeadListPage(Struct, frozen=True):
@@ -34,11 +35,12 @@ async def dead_list(control: Control, asked: Asked) -> DeadListPage:
     counts = {one.sink: one.counts.dead for one in await control.browse.sinks()}
     before = None if found.before is None else f"{found.before.seq}.{found.before.sink}"
     dead = {sink: number for sink, number in counts.items() if number}
-    named = [group_json(one, await _newest(control, one)) for one in found.groups[:_NAMED]]
-    return DeadListPage([*named, *map(group_json, found.groups[_NAMED:])], found.looked_at, before, dead)
+    names = await control.browse.names_of([seq for group in found.groups[:_NAMED] for seq in group.newest])
+    groups = [group_json(one, [names[seq] for seq in one.newest if seq in names]) for one in found.groups]
+    return DeadListPage(groups, found.looked_at, before, dead)
 
 
-def group_json(group: DeadGroup, newest: Sequence[dict[str, str | None]] = ()) -> dict[str, Any]:
+def group_json(group: DeadGroup, newest: Sequence[Ids] = ()) -> dict[str, Any]:
     """Return a group of dead deliveries, with the names of its newest messages."""
     key = group.key
     return {
@@ -51,13 +53,8 @@ def group_json(group: DeadGroup, newest: Sequence[dict[str, str | None]] = ()) -
         "requests": group.requests,
         "first": rfc3339(group.first_at),
         "last": rfc3339(group.last_at),
-        "newest": newest,
+        "newest": [{"message_id": one.id, "sr_uuid": one.sr_uuid, "reference_id": one.reference_id} for one in newest],
     }
-
-
-async def _newest(control: Control, group: DeadGroup) -> list[dict[str, str | None]]:
-    found = [one.ids for one in await control.browse.newest_of(group.newest)]
-    return [{"message_id": one.id, "sr_uuid": one.sr_uuid, "reference_id": one.reference_id} for one in found]
 
 
 def _place(asked: Asked) -> Target | None:

@@ -10,6 +10,7 @@ from gateway.core.attention import GatewayStatus
 from gateway.core.errors import StoreError
 from gateway.core.selection import Selection
 from gateway.observability.throughput import ByMinute
+from gateway.web.door.discretion import status_for
 from gateway.web.pages.asking import Asked, Control
 
 
@@ -35,7 +36,8 @@ class OverviewPage(Struct, frozen=True):
 async def overview(control: Control, asked: Asked) -> OverviewPage:
     """Find the state of the gateway. It answers while the store fails, too."""
     urls = control.webhook_urls() if await _is_empty(control) else ()
-    return OverviewPage(await control.self_report.status(), control.self_report.by_minute(), urls)
+    status = status_for(asked.visitor, await control.self_report.status())
+    return OverviewPage(status, control.self_report.by_minute(), urls)
 
 
 async def _is_empty(control: Control) -> bool:

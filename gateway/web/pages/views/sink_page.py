@@ -12,7 +12,7 @@ from gateway.core.attention import SinkStatus
 from gateway.core.records import Counts
 from gateway.core.samples import SAMPLES
 from gateway.web.admin.json_documents import attempts_json
-from gateway.web.door.discretion import attempts_for
+from gateway.web.door.discretion import attempts_for, status_for
 from gateway.web.pages.asking import Asked, Control, NotThere
 
 _ATTEMPTS = 20
@@ -44,7 +44,7 @@ async def one_sink(control: Control, asked: Asked) -> SinkPage:
     """Find the sink with this name, also if it left the configuration."""
     name = asked.names[0]
     last = await control.browse.last_attempts(name, _ATTEMPTS)
-    status = await control.self_report.status()
+    status = status_for(asked.visitor, await control.self_report.status())
     sink = next((one for one in status.sinks if one.sink == name), None)
     if sink is None:
         raise NotThere(name)
