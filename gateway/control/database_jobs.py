@@ -72,8 +72,8 @@ class DatabaseJobs:
             raise DatabaseJobBusy(f"{self._under_way} is under way, and one reads the whole database at a time: wait for its end")
         room = self._space.room()
         enough = min(room, RESERVE) // 2 if room > 0 else -math.inf  # without room, messages are refused already
-        self._under_way = what
         working = begin()
+        self._under_way = what  # not before: what cannot begin is not under way
         working.ended.add_done_callback(self._over)  # if its disk hangs, that is long after this call
         why: str | None = None
         try:

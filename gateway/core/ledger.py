@@ -10,6 +10,7 @@ Instants in the row are Unix milliseconds, UTC: the store keeps no more, and a r
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from enum import IntFlag, StrEnum
 from functools import lru_cache
 from typing import Final
@@ -310,16 +311,6 @@ def decode_facts(stored: bytes) -> Facts:
     return Facts(**(values | {"before": state_of(values["before"])}))
 
 
-def encode_request(request: ServiceRequest) -> bytes:
-    """Return a row as memory keeps it: at most `MOST_ROW_BYTES`, usually about 100. `packed_rows` makes the form of the store."""
-    return _encode(request)
-
-
-def decode_request(kept: bytes) -> ServiceRequest:
-    """Return a row that `encode_request` wrote."""
-    return _decode_request(kept)
-
-
 class _KeptFacts(Facts, frozen=True, array_like=True, gc=False):
     """The stored form of facts."""
 
@@ -334,7 +325,10 @@ _STATES: Final = (
 _STATE_NUMBERS: Final[dict[str | None, int]] = {state: number for number, state in enumerate(_STATES)}
 _encode = msgspec.msgpack.Encoder().encode
 _decode_facts = msgspec.msgpack.Decoder(_KeptFacts).decode
-_decode_request = msgspec.msgpack.Decoder(ServiceRequest).decode
+encode_request: Final[Callable[[ServiceRequest], bytes]] = _encode
+"""Returns a row as memory keeps it: at most `MOST_ROW_BYTES`, usually about 100. `packed_rows` makes the form of the store."""
+decode_request: Final[Callable[[bytes], ServiceRequest]] = msgspec.msgpack.Decoder(ServiceRequest).decode
+"""Returns a row that `encode_request` wrote."""
 
 
 def state_number(state: str | None) -> int | str | None:

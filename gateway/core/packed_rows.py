@@ -19,20 +19,13 @@ from gateway.core.ledger import FORM, Course, ServiceRequest, content_of, state_
 def pack_request(request: ServiceRequest) -> bytes:
     """Return a row as the store keeps it: at most `MOST_ROW_BYTES`, usually about 50."""
     since, pendings, rejecteds, medias = request.first_seen_ms, request.pendings, request.rejecteds, request.medias
-    instants = [
-        None if at is None else at - since
-        for at in (
-            request.state_at_ms,
-            request.last_seen_ms,
-            *pendings,
-            *rejecteds,
-            *medias,
-            *([] if request.verdict is None else [request.verdict_at_ms]),
-            *structs.astuple(request.course),
-        )
-    ]
-    while instants and instants[-1] is None:
-        instants.pop()
+    known = [request.state_at_ms, request.last_seen_ms, *pendings, *rejecteds, *medias]
+    if request.verdict is not None:
+        known.append(request.verdict_at_ms)
+    known += structs.astuple(request.course)
+    while known and known[-1] is None:
+        known.pop()
+    instants = [None if at is None else at - since for at in known]
     state, verdict = state_number(request.state), _VERDICTS.index(request.verdict)
     rounds = (len(pendings), len(rejecteds), len(medias))
     return FORM + _encode((state, since, request.events, request.sticky, verdict, rounds, instants))

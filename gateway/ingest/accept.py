@@ -199,7 +199,9 @@ class Inbox:
 
     def first_due(self, sink: str, since: float, rules: Rules) -> float:
         """Return when the first attempt at a delivery is due."""
-        return first_due(rules.policies[sink], since, self._clock.jitter())
+        policy = rules.policies[sink]
+        # Nearly every schedule begins at once, and then there is nothing to spread.
+        return first_due(policy, since, self._clock.jitter()) if policy.schedule[0] else since
 
     def _lines(self, coming: _Coming, signed: Signed | None, detail: str | None, stored: Stored) -> list[bytes]:
         """Make the audit lines about a message that is on disk now. The thread of the store's writer calls this."""

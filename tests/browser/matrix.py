@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Final, NamedTuple
 
 from gateway.web.pages.page_table import PAGES
 from tests.browser.axe import Axe
-from tests.browser.layout import sideways
+from tests.browser.layout import sideways, words
 from tests.browser.visiting import NARROW, THEMES, WIDE, Theme, Visit
 
 WHOLE: Final = bool(os.environ.get("GATEWAY_BROWSER"))
@@ -36,7 +37,9 @@ Way = tuple[Theme, int]
 """A theme, and the width of the window."""
 WAYS: Final[Sequence[Way]] = tuple(product(THEMES, (WIDE, NARROW)))
 FEW_WAYS: Final[Sequence[Way]] = WAYS if WHOLE else (("light", WIDE), ("dark", NARROW))
-"""Enough for a page whose style was looked at before: without JavaScript, or when it has nothing to show."""
+"""Enough for a page whose style was looked at before: in the other language, or when it has nothing to show."""
+ONE_WAY: Final[Sequence[Way]] = WAYS if WHOLE else (("dark", NARROW),)
+"""Enough for a page without JavaScript: it is the same page, and nothing is swapped in it."""
 SCRIPTS: Final = {"JavaScript": True, "none": False}
 
 
@@ -75,9 +78,12 @@ PICTURED: Final[Sequence[Place]] = tuple(place for place in PLACES if place.quer
 """One place of each page, for its picture: a search that finds several, an act that is to be confirmed, and so on."""
 
 
+_ESCAPED: Final = re.compile("&(#x?[0-9a-f]+|amp|lt|gt|quot);", re.IGNORECASE)
+
+
 async def is_whole(visit: Visit, axe: Axe, ways: Sequence[Way] = WAYS) -> None:
-    """Assert that the page that is shown has no fault in any of these ways: it is accessible, and fits into the window."""
-    found: list[str] = []
+    """Assert that the page that is shown has no fault: it is accessible and fits into the window, in each of these ways."""
+    found = [f"escaped twice: {text}" for text in await words(visit.page) if _ESCAPED.search(text)]
     for theme, width in ways:
         await visit.look_again(theme=theme, width=width)
         found += [f"{visit.look}: {fault}" for fault in await axe.violations(visit.page) + await sideways(visit.page)]

@@ -98,6 +98,19 @@ async def test_a_disk_whose_free_space_is_unknown_ends_no_backup(bench: Bench) -
     assert (await bench.database_jobs.check(lambda: True)).damage == []
 
 
+async def test_work_that_cannot_begin_is_not_under_way(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python raises RuntimeError if the system starts no further thread."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError):
+            await bench.database_jobs.check(lambda: True)
+    assert (await bench.database_jobs.check(lambda: True)).damage == []
+
+
 @pytest.mark.parametrize("why", ["the gateway is stopping", "who asked for it has gone"])
 async def test_a_stop_or_a_caller_who_leaves_ends_the_backup(bench: Bench, why: str) -> None:
     def wanted() -> bool:

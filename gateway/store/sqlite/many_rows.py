@@ -7,7 +7,8 @@ two-column key is in a list reads the whole table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -32,9 +33,9 @@ def chunks(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
         at += number
 
 
-def values_of(rows: Sequence[Sequence[object]]) -> list[object]:
+def values_of(rows: Iterable[Iterable[object]]) -> list[object]:
     """Return the values of all rows, one after the other, as a statement binds them."""
-    return [value for row in rows for value in row]
+    return list(chain.from_iterable(rows))
 
 
 def marks(number: int, row: str = "(?, ?)") -> str:

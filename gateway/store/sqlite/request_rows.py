@@ -53,7 +53,8 @@ def write(connection: sqlite3.Connection, rows: Sequence[tuple[Key, Standing]]) 
     for chunk in chunks(rows):
         values: list[object] = []
         for _, row in chunk:
-            values += (row.number, row.last, *row.columns, pack_request(row.request))
+            request, columns = row.decoded()
+            values += (row.number, row.last, *columns, pack_request(request))
         connection.execute(_write(len(chunk)), values)
 
 

@@ -19,6 +19,8 @@ _MOST_PAGES = 5
 """Pages of the store that may be short or empty before one page of the list is shown."""
 _MOST_SINKS = 8
 """Sinks of a message that are named: those that were not told come first."""
+_URGENCY: Final = {"dead": 0, "queued": 1, "delivered": 3}
+"""The order of the states of deliveries; any other state stands between."""
 _OWN: Final = (GATEWAY, RECONCILE)
 """Sources that no configuration names."""
 
@@ -36,7 +38,7 @@ class MessageListPage(Struct, frozen=True):
         """Return the sinks to name, each with the state of its delivery, and how many others there are in each state."""
         if len(sinks) <= _MOST_SINKS:
             return list(sinks.items()), {}
-        ordered = sorted(sinks.items(), key=lambda one: (one[1] == "delivered", one[1] != "dead"))
+        ordered = sorted(sinks.items(), key=lambda one: _URGENCY.get(one[1], 2))
         return ordered[:_MOST_SINKS], Counter(state for _, state in ordered[_MOST_SINKS:])
 
     @property
