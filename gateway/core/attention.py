@@ -88,7 +88,7 @@ class LastDeath(Struct, frozen=True, kw_only=True):
 
     def said(self, why: str) -> str:
         """Return some words about why it died, followed by what the sink answered."""
-        return f'{why} "{self.answer}"' if self.answer else why
+        return f"{why} “{self.answer}”" if self.answer else why
 
 
 class SinkStatus(Struct, frozen=True, kw_only=True):

@@ -102,7 +102,7 @@ def test_japanese_says_the_same_with_words_of_its_own_and_the_same_facts() -> No
 def test_a_dead_delivery_says_what_the_newest_one_died_of() -> None:
     dead = [one for one in attention(TROUBLED) if one.reason == "dead"]
     assert [one.detail for one in dead] == [
-        '1 delivery is dead (the newest: HTTP 500 "OrderNotFound"): look why, then replay or discard',
+        "1 delivery is dead (the newest: HTTP 500 “OrderNotFound”): look why, then replay or discard",
         "2 deliveries are dead (the newest: expired): look why, then replay or discard",
         "2 deliveries are dead: look why, then replay or discard",
     ]

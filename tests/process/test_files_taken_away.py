@@ -177,6 +177,7 @@ async def test_harmless_acts_on_the_files_do_not_end_the_gateway(running: Runnin
         running.database.touch()
         running.database.chmod(0o640)
         running.rows("SELECT count(*) FROM messages")
+        await until(running.audit_file.exists)
         running.audit_file.rename(running.audit_file.with_name("audit.jsonl.1"))
         for _ in range(3):
             await asyncio.sleep(0.5)

@@ -232,8 +232,8 @@ CREATE TABLE sink_acts (
     at_ms   INTEGER NOT NULL,
     actor   TEXT    NOT NULL,
     claimed TEXT,                               -- the name that the request gave
-    act     TEXT    NOT NULL CHECK (act IN ('pause', 'resume', 'probe', 'drill', 'sample')),
-    subject TEXT    NOT NULL,                   -- the sink, or the source of the sample
+    act     TEXT    NOT NULL CHECK (act IN ('pause', 'resume', 'probe', 'drill', 'sample', 'ask')),
+    subject TEXT    NOT NULL,                   -- the sink, the source of the sample, or the uuid of the service request
     detail  TEXT    NOT NULL DEFAULT ''         -- what came of it; of a sample, the id of its message
 );
 INSERT INTO messages VALUES (1, '616761696e2061667465722072650000', 'legitmark', X'6d73675f616761696e20616674657220726574656e74696f6e00e7bdb2e5908d', 1763360000000, 1763360000000, X'6170706c69636174696f6e2f6a736f6e3b20636861727365743d7574662d38', NULL, NULL, X'73746174655f6368616e6765', 'authentic', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', X'e99e842d31', 'accepted', 0, 1, X'6f6c64');
@@ -259,7 +259,7 @@ DELETE FROM sqlite_sequence;
 INSERT INTO sqlite_sequence VALUES ('acts', 1);
 INSERT INTO sqlite_sequence VALUES ('messages', 23);
 INSERT INTO sqlite_sequence VALUES ('rules', 1);
-INSERT INTO sqlite_sequence VALUES ('sink_acts', 2);
+INSERT INTO sqlite_sequence VALUES ('sink_acts', 3);
 INSERT INTO sqlite_sequence VALUES ('unlogged', 30);
 INSERT INTO conflicts VALUES (4, X'867ad8c10a26b2e9273f73e17e4d0005c77b54c85fdebe168b354dee49477d7e', X'6d73675f706c61696e00e7bdb2e5908d', 1772000000000, X'616e6f7468657220626f6479');
 INSERT INTO deliveries VALUES (1, 'erp', 'delivered', 1, 0, 1763360000000, NULL, 1772000010000, NULL, 0, NULL, NULL, 0);
@@ -373,3 +373,4 @@ INSERT INTO lasting VALUES ('source_silent', 'legitmark', 90000, 0);
 INSERT INTO known_words VALUES ('legitmark', 'reason', X'e692aee3828ae79bb4e38197', 1772000000000);
 INSERT INTO sink_acts VALUES (1, 1772000090000, '田中', NULL, 'pause', 'slack', '');
 INSERT INTO sink_acts VALUES (2, 1772000091000, 'admin', NULL, 'drill', 'erp', 'HTTP 500');
+INSERT INTO sink_acts VALUES (3, 1772000092000, 'admin', NULL, 'ask', '0f3f7a0e-5a4c-4f0e-8b3e-1f1f1f1f1f1f', 'same QC/PENDING');
