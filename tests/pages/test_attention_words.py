@@ -107,7 +107,7 @@ def test_a_dead_delivery_says_what_the_newest_one_died_of() -> None:
         "2 deliveries are dead: look why, then replay or discard",
     ]
     words = [attention_words(one, TROUBLED, catalogue("ja")) for one in dead]
-    assert ['HTTP 500 "OrderNotFound"' in words[0], "期限切れ" in words[1]] == [True, True]
+    assert ["HTTP 500 “OrderNotFound”" in words[0], "期限切れ" in words[1]] == [True, True]
 
 
 def test_two_rules_that_watch_are_told_apart() -> None:
