@@ -14,7 +14,13 @@ from hypothesis import settings
 from tests.fakes import FakeClock
 from tests.support.webhooks import PAYLOADS
 
-pytest_plugins = ["tests.leaks.plugin", "tests.support.grouping", "tests.support.small_disk", "tests.support.tracing"]
+pytest_plugins = [
+    "tests.leaks.plugin",
+    "tests.support.grouping",
+    "tests.support.postgres_server",
+    "tests.support.small_disk",
+    "tests.support.tracing",
+]
 # A script that runs the tests in the background ignores these signals, and every process that a test starts would inherit that.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:

@@ -303,14 +303,11 @@ class LongRead(Protocol[_Result]):
 class Copying(Protocol):
     """Read the whole database beside the traffic: what a backup and a check need."""
 
-    @property
-    def path(self) -> Path:
-        """The database file."""
-
     def back_up(self, file: Path, *, now: float, min_free: int) -> LongRead[documents.Backup]:
         """Begin to copy the database into a file, or in a folder into one named by the instant.
 
-        The work raises BackupExists, or BackupFailed with what to do; nothing is left behind then.
+        The work raises BackupExists, or BackupFailed with what to do; nothing is left behind then. On a server it raises
+        BackupElsewhere.
 
         Args:
             min_free: bytes that have to stay free on the disk of the database.

@@ -21,12 +21,14 @@ from gateway.control import interventions
 from gateway.core.records import Step
 from gateway.core.selection import Target
 from gateway.maintenance import janitor
+from gateway.store import turns
+from gateway.store.counted import Changes
 from gateway.store.sqlite import claims, counting, operations, ordering, purging, sink_rows, unlogged
 from gateway.store.sqlite import store as slices
-from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.migrations import Upgrade, migrate
-from gateway.store.sqlite.timeline import Timeline, keep_time
+from gateway.store.sqlite.timeline_row import keep_time
+from gateway.store.timeline import Timeline
 
 START_MS = 1_760_000_000_000
 _BOUND_MS = 50.0
@@ -127,7 +129,7 @@ def _clamp(latest: float) -> Slice:
 
 
 def _order() -> Slice:
-    after: Any = ordering.BEGINNING
+    after: Any = turns.BEGINNING
 
     def order(connection: sqlite3.Connection) -> bool:
         nonlocal after

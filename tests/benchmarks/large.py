@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.selection import Selection, Target
+from gateway.store.counted import Changes
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite import filling, named_messages, queries
-from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.migrations import Upgrade, migrate
+from gateway.store.sqlite.overlay import Rows
 from gateway.store.sqlite.overview import overview
-from gateway.store.sqlite.request_lookup import Rows
 
 SINKS = ("archive", "chat", "erp")
 START_MS = 1_760_000_000_000

@@ -35,9 +35,9 @@ from gateway.core.ledger import encode_request
 from gateway.core.records import Message, NewMessage
 from gateway.core.signature import Signed
 from gateway.core.values import rfc3339
+from gateway.store.hot_rows import Standing
 from gateway.store.sqlite import request_rows
 from gateway.store.sqlite.batch import Batch
-from gateway.store.sqlite.hot_rows import Standing
 from gateway.store.sqlite.judging import MOST_UNFLUSHED, Ledger
 from tests.benchmarks.store import RETENTION, opened
 

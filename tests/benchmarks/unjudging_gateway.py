@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from gateway.cli import main
 from gateway.core.records import NewMessage, Owes
+from gateway.store.ledger_state import Judged
 from gateway.store.sqlite import store
-from gateway.store.sqlite.judging import Judged, Ledger
+from gateway.store.sqlite.judging import Ledger
 
 
 class NoLedger(Ledger):

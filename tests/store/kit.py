@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import pytest
 
@@ -22,10 +24,16 @@ from gateway.core.outcome import Outcome
 from gateway.core.records import Accepted, Attempt, Counts, Duplicate, Message, NewMessage, Settlement
 from gateway.core.retry import RetryPolicy, decide
 from gateway.core.selection import MessageStatus
-from gateway.store.base import Audit
+from gateway.store.base import Accepting, Audit
+from gateway.store.postgres.connection import Connection, Server, connect
+from gateway.store.postgres.store import PostgresStore
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
+from tests.support.postgres_server import PostgresPlace
 
+Database = Path | PostgresPlace
+"""Where a store of one of the engines keeps its rows."""
+AnyStore = SqliteStore | PostgresStore
 _Error = TypeVar("_Error", bound=StoreError)
 HANG = 5.0
 """Seconds after which a future that is never resolved fails the test, so that the test does not hang."""
@@ -115,10 +123,24 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
     return error
 
 
-@asynccontextmanager
-async def serving(path: Path, retention: float = RETENTION, *, audit: Audit | None = None) -> AsyncIterator[SqliteStore]:
+@overload
+def serving(path: Path, retention: float = ..., *, audit: Audit | None = ...) -> AbstractAsyncContextManager[SqliteStore]: ...
+
+
+@overload
+def serving(
+    path: PostgresPlace, retention: float = ..., *, audit: Audit | None = ...
+) -> AbstractAsyncContextManager[PostgresStore]: ...
+
+
+def serving(path: Database, retention: float = RETENTION, *, audit: Audit | None = None) -> Any:
     """Run a store with its writer; at the end everything is committed and closed."""
-    store = await SqliteStore.open(path, retention, audit=audit)
+    return _serving(path, retention, audit=audit)
+
+
+@asynccontextmanager
+async def _serving(path: Database, retention: float = RETENTION, *, audit: Audit | None = None) -> AsyncIterator[AnyStore]:
+    store = await opened(path, retention, audit=audit)
     running = asyncio.create_task(store.run(), name="store")
     try:
         yield store
@@ -130,14 +152,24 @@ async def serving(path: Path, retention: float = RETENTION, *, audit: Audit | No
             await store.close()
 
 
-async def accepted(store: SqliteStore, message: NewMessage) -> int:
+async def opened(path: Database, retention: float = RETENTION, *, audit: Audit | None = None) -> AnyStore:
+    """Open a store of either engine."""
+    if isinstance(path, Path):
+        return await SqliteStore.open(path, retention, audit=audit)
+    server = Server(path.url, path.schema)
+    return await PostgresStore.open(
+        server, retention, node="gw1", boot=str(next(_numbers)), version="1", jitter=lambda: 0.0, audit=audit
+    )
+
+
+async def accepted(store: Accepting, message: NewMessage) -> int:
     """Accept a message that has to be new, and return its seq."""
     answer = await store.accept(message)
     assert isinstance(answer, Accepted), f"{answer} for a message that is new"
     return answer.seq
 
 
-async def duplicate(store: SqliteStore, message: NewMessage) -> Duplicate:
+async def duplicate(store: Accepting, message: NewMessage) -> Duplicate:
     answer = await store.accept(message)
     assert isinstance(answer, Duplicate), f"{answer} for a message that was seen before"
     return answer
@@ -169,18 +201,33 @@ def looking(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def rows(path: Path, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+def rows(path: Database, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Ask the database of either engine, on a connection of its own. A `?` in the query stands for a parameter."""
+    if not isinstance(path, Path):
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, _postgres_rows(path, query, parameters)).result()
     with looking(path) as connection:
         return connection.execute(query, parameters).fetchall()
 
 
-def one(path: Path, query: str, *parameters: object) -> Any:
+async def _postgres_rows(place: PostgresPlace, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+    """Ask PostgreSQL; its booleans come as SQLite's numbers do."""
+    numbers = itertools.count(1)
+    connection = await connect(Server(place.url, place.schema), "test")
+    try:
+        found = await connection.fetch(re.sub(r"\?", lambda _: f"${next(numbers)}", query), *parameters)
+    finally:
+        await connection.close()
+    return [tuple(int(value) if isinstance(value, bool) else value for value in row) for row in found]
+
+
+def one(path: Database, query: str, *parameters: object) -> Any:
     """Return the single value that a query answers."""
     ((value,),) = rows(path, query, *parameters)
     return value
 
 
-def counted(path: Path) -> dict[str, Counts]:
+def counted(path: Database) -> dict[str, Counts]:
     """Count the deliveries by sink and state: the numbers that the counters have to show."""
     numbers: dict[str, dict[str, int]] = {}
     for sink, state, number in rows(path, "SELECT sink, state, count(*) FROM deliveries GROUP BY sink, state"):
@@ -188,14 +235,37 @@ def counted(path: Path) -> dict[str, Counts]:
     return {sink: Counts(**by_state) for sink, by_state in numbers.items()}
 
 
-async def assert_counters_right(store: SqliteStore) -> None:
+def beside(path: Database, name: str) -> Database:
+    """Return a place for another store of the same engine."""
+    if isinstance(path, Path):
+        return path.with_name(name)
+    return PostgresPlace(path.url, f"{path.schema}_{name}")
+
+
+def database_of(store: AnyStore) -> Database:
+    """Return where the rows of a store are."""
+    if isinstance(store, SqliteStore):
+        return store.path
+    server = store.commits.session.server
+    return PostgresPlace(server.url, server.schema)
+
+
+async def assert_counters_right(store: AnyStore) -> None:
     nothing = Counts(queued=0, delivered=0, dead=0, discarded=0)
     counters = {sink: counts for sink, counts in (await store.counts()).items() if counts != nothing}
-    assert counters == counted(store.path)
+    assert counters == counted(database_of(store))
 
 
-async def run_sql(store: SqliteStore, *statements: str) -> None:
+async def run_sql(store: AnyStore, *statements: str) -> None:
     """Run statements in the next commit that no verb of the store has, to spoil a row or to set a pragma of the writer."""
+    if isinstance(store, PostgresStore):
+
+        async def run(connection: Connection, changes: object) -> None:
+            for statement in statements:
+                await connection.execute(statement)
+
+        await store.commits.change(run)
+        return
 
     def work(connection: sqlite3.Connection, changes: object) -> None:
         for statement in statements:

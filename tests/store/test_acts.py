@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from gateway.control.act_list import ActList, ActsPlace, ListedAct
 from gateway.core.outcome import Reason, Reject
 from gateway.core.selection import Target
 from gateway.core.values import Actor
-from gateway.store.sqlite import act_rows
-from gateway.store.sqlite.store import SqliteStore
+from gateway.store import bounds
 from tests.fakes import START
-from tests.store.kit import accepted, new, serving, settlement
+from tests.store.kit import AnyStore, Database, accepted, new, serving, settlement
 
 
-async def dead(store: SqliteStore, number: int) -> list[Target]:
+async def dead(store: AnyStore, number: int) -> list[Target]:
     targets = []
     for at in range(number):
         seq = await accepted(store, new(f"message-{at}"))
@@ -25,11 +22,11 @@ async def dead(store: SqliteStore, number: int) -> list[Target]:
     return targets
 
 
-async def replay(store: SqliteStore, targets: list[Target], actor: str, at: float) -> None:
+async def replay(store: AnyStore, targets: list[Target], actor: str, at: float) -> None:
     await store.reopen(targets, ("dead",), add=False, now=START + at, actor=actor)
 
 
-async def whole(store: SqliteStore, limit: int) -> list[ListedAct]:
+async def whole(store: AnyStore, limit: int) -> list[ListedAct]:
     found: list[ListedAct] = []
     place: ActsPlace | None = ActsPlace()
     while place is not None:
@@ -44,9 +41,9 @@ def told(acts: list[ListedAct]) -> list[tuple[str, str, int | None]]:
 
 @pytest.mark.parametrize("limit", [1, 2, 50])
 async def test_slices_of_one_act_are_one_row_and_acts_on_sinks_stand_between_in_the_order_of_time(
-    tmp_path: Path, limit: int
+    database: Database, limit: int
 ) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+    async with serving(database) as store:
         targets = await dead(store, 6)
         await replay(store, targets[:2], "alice", 10)
         await replay(store, targets[2:3], "alice", 40)
@@ -66,8 +63,8 @@ async def test_slices_of_one_act_are_one_row_and_acts_on_sinks_stand_between_in_
     assert (found[4].first_at, found[4].last_at) == (START + 10, START + 40)
 
 
-async def test_an_act_that_goes_on_gets_its_outcome_later(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_an_act_that_goes_on_gets_its_outcome_later(database: Database) -> None:
+    async with serving(database) as store:
         ids = [await store.keep_act("ask", f"sr-{number}", now=START + number, actor="alice") for number in (1, 2)]
         await store.end_act(ids[0], "same QC/PENDING")
         acts = ActList(store, under_way=lambda: ids[1:])
@@ -79,10 +76,10 @@ async def test_an_act_that_goes_on_gets_its_outcome_later(tmp_path: Path) -> Non
 
 
 async def test_acts_on_sinks_are_kept_up_to_a_bound_and_the_oldest_go_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(act_rows, "MOST_KEPT", 3)
-    async with serving(tmp_path / "gateway.db") as store:
+    monkeypatch.setattr(bounds, "MOST_SINK_ACTS", 3)
+    async with serving(database) as store:
         for number in range(5):
             await store.keep_act("drill", "erp", now=START + number, actor="alice", detail=str(number))
         assert [one.detail for one in await store.acts_on_sinks(None, 50)] == ["4", "3", "2"]

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from gateway.core.selection import Selection
-from gateway.store.sqlite import arrivals, judging, paging, queries
+from gateway.store import bounds
+from gateway.store.sqlite import arrivals, judging, queries
 from gateway.store.sqlite import connection as opening
 from tests.benchmarks.large import START_MS, STEP_MS, build, fill
 from tests.store.kit import accepted, new, rows, serving
@@ -76,7 +77,7 @@ def test_the_pages_of_a_window_have_every_message_of_it(noted: sqlite3.Connectio
 
 
 def test_the_first_page_of_the_end_begins_where_the_end_is(noted: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "BLOCKS", 4)
+    monkeypatch.setattr(bounds, "BLOCKS", 4)
     page, _ = queries.messages(noted, Selection(since=_START + MANY - 3000 - 500), None, 0, 40)
     assert len(page) == 40, "otherwise a page of four blocks would have to be empty"
     noted.execute("CREATE TEMP TABLE arrivals (block, earliest_ms, latest_ms)")  # stands before the real one

@@ -13,7 +13,7 @@ from gateway.core.records import Accepted, Claimed, Owed
 from gateway.store.sqlite import claims, counting, queries
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
-from tests.store.kit import RETENTION, accepted, fill, looking, new, serving, settlement
+from tests.store.kit import RETENTION, AnyStore, Database, accepted, fill, looking, new, serving, settlement
 
 
 def nothing(claim: Claimed, next_due: float | None = None) -> bool:
@@ -24,11 +24,11 @@ MANY, FEW = 50_000, 2_000
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "gateway.db"
+def path(database: Database) -> Database:
+    return database
 
 
-async def due_at(store: SqliteStore, *instants: float, sink: str = "erp") -> list[int]:
+async def due_at(store: AnyStore, *instants: float, sink: str = "erp") -> list[int]:
     """Accept messages owed to a sink, due at these instants (seconds after START), in this order. Returns their seqs."""
     return [await accepted(store, new(f"{sink}_{n}_{due}", sinks=(sink,), due=START + due)) for n, due in enumerate(instants)]
 
@@ -37,14 +37,14 @@ def seqs(claim: Claimed) -> list[int]:
     return [owed.seq for owed in claim.owed]
 
 
-async def test_a_claim_for_a_sink_without_deliveries_is_empty(path: Path) -> None:
+async def test_a_claim_for_a_sink_without_deliveries_is_empty(path: Database) -> None:
     async with serving(path) as store:
         assert nothing(await store.claim("erp", START, 10, ()))
         await accepted(store, new("msg_1", sinks=()))
         assert nothing(await store.claim("erp", START, 10, ()))
 
 
-async def test_a_claim_carries_all_that_a_lane_needs(path: Path) -> None:
+async def test_a_claim_carries_all_that_a_lane_needs(path: Database) -> None:
     message = new("msg_1", body=b'{"a": 1}')
     async with serving(path) as store:
         seq = await accepted(store, message)
@@ -62,13 +62,13 @@ def unpack(claim: Claimed) -> tuple[tuple[Owed, ...], bool, float | None]:
     return claim.owed, claim.more, claim.next_due
 
 
-async def test_the_oldest_due_come_first_and_then_the_order_of_acceptance(path: Path) -> None:
+async def test_the_oldest_due_come_first_and_then_the_order_of_acceptance(path: Database) -> None:
     async with serving(path) as store:
         a, b, c, d, e = await due_at(store, 30, 10, 20, 10, 0)
         assert seqs(await store.claim("erp", START + 60, 10, ())) == [e, b, d, c, a]
 
 
-async def test_a_claim_leaves_later_deliveries_and_returns_the_next_due_time(path: Path) -> None:
+async def test_a_claim_leaves_later_deliveries_and_returns_the_next_due_time(path: Database) -> None:
     async with serving(path) as store:
         first, second, _ = await due_at(store, 1, 2.5, 9)
         assert nothing(await store.claim("erp", START + 0.999, 10, ()), next_due=START + 1)
@@ -78,7 +78,7 @@ async def test_a_claim_leaves_later_deliveries_and_returns_the_next_due_time(pat
         assert (seqs(claim), claim.more, claim.next_due) == ([second], False, START + 9)
 
 
-async def test_a_delivery_can_be_claimed_at_the_returned_due_time(path: Path) -> None:
+async def test_a_delivery_can_be_claimed_at_the_returned_due_time(path: Database) -> None:
     async with serving(path) as store:
         (seq,) = await due_at(store, 1 / 3)
         next_due = (await store.claim("erp", START, 10, ())).next_due
@@ -86,7 +86,7 @@ async def test_a_delivery_can_be_claimed_at_the_returned_due_time(path: Path) ->
         assert seqs(await store.claim("erp", next_due, 10, ())) == [seq]
 
 
-async def test_a_claim_keeps_to_its_limit_and_says_if_more_is_due(path: Path) -> None:
+async def test_a_claim_keeps_to_its_limit_and_says_if_more_is_due(path: Database) -> None:
     async with serving(path) as store:
         waiting = await due_at(store, 0, 0, 0, 5)
         claim = await store.claim("erp", START, 2, ())
@@ -98,7 +98,7 @@ async def test_a_claim_keeps_to_its_limit_and_says_if_more_is_due(path: Path) ->
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-async def test_deliveries_in_flight_are_left_out_and_do_not_count_towards_the_limit(path: Path, limit: int) -> None:
+async def test_deliveries_in_flight_are_left_out_and_do_not_count_towards_the_limit(path: Database, limit: int) -> None:
     async with serving(path) as store:
         waiting = await due_at(store, *range(8))
         claim = await store.claim("erp", START + 100, limit, frozenset(waiting[:4]))
@@ -108,14 +108,14 @@ async def test_deliveries_in_flight_are_left_out_and_do_not_count_towards_the_li
         assert nothing(await store.claim("erp", START + 100, limit, frozenset(waiting)))
 
 
-async def test_deliveries_in_flight_that_are_no_longer_queued_do_not_matter(path: Path) -> None:
+async def test_deliveries_in_flight_that_are_no_longer_queued_do_not_matter(path: Database) -> None:
     async with serving(path) as store:
         (seq,) = await due_at(store, 0)
         claim = await store.claim("erp", START, 1, frozenset(range(1000, 1064)))
         assert (seqs(claim), claim.more, claim.next_due) == ([seq], False, None)
 
 
-async def test_a_claim_changes_nothing_so_it_can_be_made_again(path: Path) -> None:
+async def test_a_claim_changes_nothing_so_it_can_be_made_again(path: Database) -> None:
     async with serving(path) as store:
         await due_at(store, 0, 1, 2)
         assert await store.claim("erp", START + 9, 2, ()) == await store.claim("erp", START + 9, 2, ())
@@ -123,7 +123,7 @@ async def test_a_claim_changes_nothing_so_it_can_be_made_again(path: Path) -> No
         assert len((await store.claim("erp", START + 9, 10, ())).owed) == 3
 
 
-async def test_the_deliveries_of_another_sink_are_never_claimed(path: Path) -> None:
+async def test_the_deliveries_of_another_sink_are_never_claimed(path: Database) -> None:
     async with serving(path) as store:
         both = await accepted(store, new("both", sinks=("erp", "erp2")))
         await due_at(store, 0, 1, sink="slack")
@@ -135,7 +135,7 @@ async def test_the_deliveries_of_another_sink_are_never_claimed(path: Path) -> N
         assert nothing(await store.claim("er", START + 9, 10, ()))
 
 
-async def test_a_delivery_that_has_ended_is_not_claimed_again(path: Path) -> None:
+async def test_a_delivery_that_has_ended_is_not_claimed_again(path: Database) -> None:
     async with serving(path) as store:
         delivered, dead, waiting = await due_at(store, 0, 0, 0)
         await store.settle(settlement(delivered, Delivered(200)))
@@ -143,7 +143,7 @@ async def test_a_delivery_that_has_ended_is_not_claimed_again(path: Path) -> Non
         assert seqs(await store.claim("erp", START + 9, 10, ())) == [waiting]
 
 
-async def test_an_acknowledged_message_is_claimable_at_once(path: Path) -> None:
+async def test_an_acknowledged_message_is_claimable_at_once(path: Database) -> None:
     async with serving(path) as store:
         for number in range(20):
             answer = await store.accept(new(f"msg_{number}"))
@@ -151,12 +151,12 @@ async def test_an_acknowledged_message_is_claimable_at_once(path: Path) -> None:
             assert seqs(await store.claim("erp", START, 1, frozenset(range(1, answer.seq)))) == [answer.seq]
 
 
-async def test_the_oldest_due_of_a_sink_is_known_without_a_claim(path: Path) -> None:
+async def test_the_oldest_due_of_a_sink_is_known_without_a_claim(path: Database) -> None:
     async with serving(path) as store:
-        assert await store.read(lambda connection: claims.oldest_due(connection, "erp")) is None
+        assert await store.oldest_due("erp") is None
         await due_at(store, 30, 10, 20)
         await due_at(store, 1, sink="slack")
-        assert await store.read(lambda connection: claims.oldest_due(connection, "erp")) == START + 10
+        assert await store.oldest_due("erp") == START + 10
 
 
 class TestManyWaiting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.store.sqlite.hot_rows import HotRows, Standing
+from gateway.store.hot_rows import HotRows, Standing
 
 KEY = ("legitmark", "sr-1")
 

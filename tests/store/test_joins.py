@@ -17,9 +17,19 @@ from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.core.records import Accepted, Joined, NewMessage, Owed, Owes, message_about
 from gateway.core.selection import Target
 from gateway.core.values import Actor
-from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
-from tests.store.kit import DAY, RETENTION, assert_counters_right, counted, crash_copy, rows, serving, settlement
+from tests.store.kit import (
+    DAY,
+    AnyStore,
+    Database,
+    assert_counters_right,
+    counted,
+    crash_copy,
+    opened,
+    rows,
+    serving,
+    settlement,
+)
 from tests.support.stories import BEGINNING, bodies
 
 SR = "b16c763b-5a4c-4f0e-8b3e-1f1f1f1f1f1f"
@@ -61,28 +71,28 @@ def event(
     )
 
 
-async def accept(store: SqliteStore, new: NewMessage) -> Accepted:
+async def accept(store: AnyStore, new: NewMessage) -> Accepted:
     stored = await store.accept(new)
     assert isinstance(stored, Accepted)
     return stored
 
 
-async def due(store: SqliteStore, at: float = NOW, sink: str = "desk", *, by_sr: bool = False) -> tuple[Owed, ...]:
+async def due(store: AnyStore, at: float = NOW, sink: str = "desk", *, by_sr: bool = False) -> tuple[Owed, ...]:
     return (await store.claim(sink, at, 100, (), by_sr=by_sr)).owed
 
 
-def states(path: Path) -> list[tuple[int, str, str, str | None]]:
+def states(path: Database) -> list[tuple[int, str, str, str | None]]:
     return rows(path, "SELECT message, sink, state, reason FROM deliveries ORDER BY message, sink")
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "gateway.db"
+def path(database: Database) -> Database:
+    return database
 
 
 @pytest.mark.parametrize("order", [("R20", "M21"), ("M21", "R20"), ("M19", "R20"), ("R20", "M20")])
 async def test_the_second_of_two_events_is_told_by_the_delivery_of_the_first_in_either_order(
-    path: Path, order: tuple[str, str]
+    path: Database, order: tuple[str, str]
 ) -> None:
     async with serving(path) as store:
         await accept(store, event("P10"))
@@ -100,7 +110,7 @@ async def test_the_second_of_two_events_is_told_by_the_delivery_of_the_first_in_
         await assert_counters_right(store)
 
 
-async def test_a_partner_that_comes_after_the_first_attempt_began_goes_out_alone_and_at_once(path: Path) -> None:
+async def test_a_partner_that_comes_after_the_first_attempt_began_goes_out_alone_and_at_once(path: Database) -> None:
     async with serving(path) as store:
         await accept(store, event("R20"))
         assert await due(store) == ()
@@ -111,14 +121,14 @@ async def test_a_partner_that_comes_after_the_first_attempt_began_goes_out_alone
         assert await store.close_join(1, "desk") is None
 
 
-async def test_a_partner_still_joins_after_the_wait_if_the_first_one_was_not_sent_yet(path: Path) -> None:
+async def test_a_partner_still_joins_after_the_wait_if_the_first_one_was_not_sent_yet(path: Database) -> None:
     async with serving(path) as store:
         await accept(store, event("R20"))
         assert (await accept(store, event("M21", at=NOW + 900))).joined
         assert [owed.seq for owed in await due(store, NOW + 900)] == [1]
 
 
-async def test_a_third_event_of_the_round_goes_out_alone_and_at_once(path: Path) -> None:
+async def test_a_third_event_of_the_round_goes_out_alone_and_at_once(path: Database) -> None:
     async with serving(path) as store:
         for text in ("P10", "P15", "R20", "M21"):
             await accept(store, event(text))
@@ -126,7 +136,7 @@ async def test_a_third_event_of_the_round_goes_out_alone_and_at_once(path: Path)
         assert [owed.seq for owed in await due(store)] == [1, 2, 3, 5]
 
 
-async def test_two_events_of_one_kind_are_not_joined(path: Path) -> None:
+async def test_two_events_of_one_kind_are_not_joined(path: Database) -> None:
     async with serving(path) as store:
         for text in ("P10", "P15", "M20"):
             await accept(store, event(text))
@@ -137,7 +147,7 @@ async def test_two_events_of_one_kind_are_not_joined(path: Path) -> None:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["R20", "M21", "R40", "M41"])))
 async def test_no_order_of_two_rounds_joins_events_of_different_rounds_or_leaves_one_untold(
-    path: Path, order: tuple[str, ...]
+    path: Database, order: tuple[str, ...]
 ) -> None:
     async with serving(path) as store:
         for text in ("P10", "P30"):
@@ -157,7 +167,7 @@ async def test_no_order_of_two_rounds_joins_events_of_different_rounds_or_leaves
         await assert_counters_right(store)
 
 
-async def test_each_sink_joins_for_itself_and_others_get_both_at_once(path: Path) -> None:
+async def test_each_sink_joins_for_itself_and_others_get_both_at_once(path: Database) -> None:
     sinks = ("desk", "erp", "mail")
     async with serving(path) as store:
         first = event("R20", sinks=sinks, waits=("desk", "mail"))
@@ -171,14 +181,14 @@ async def test_each_sink_joins_for_itself_and_others_get_both_at_once(path: Path
         assert [owed.seq for owed in await due(store, NOW + WAIT, "mail")] == [2, 1]
 
 
-async def test_requests_do_not_join_each_other(path: Path) -> None:
+async def test_requests_do_not_join_each_other(path: Database) -> None:
     async with serving(path) as store:
         await accept(store, event("R20"))
         assert await accept(store, event("M21", sr="another")) == Accepted(2, waiting=("desk",))
 
 
-async def test_two_events_of_one_commit_are_joined(path: Path) -> None:
-    store = await SqliteStore.open(path, RETENTION)
+async def test_two_events_of_one_commit_are_joined(path: Database) -> None:
+    store = await opened(path)
     told: list[object] = []
     for number in range(40):  # more than one statement takes
         for text in ("R20", "M21"):
@@ -190,6 +200,7 @@ async def test_two_events_of_one_commit_are_joined(path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.sqlite_only
 async def test_a_join_survives_a_crash_between_the_two_events_and_after_them(path: Path, tmp_path: Path) -> None:
     first, second = event("M21"), event("R20")
     async with serving(path) as store:
@@ -210,7 +221,7 @@ async def test_a_join_survives_a_crash_between_the_two_events_and_after_them(pat
         assert again.joins and await store.close_join(again.seq, "desk") == partner
 
 
-async def test_a_partner_of_a_discarded_delivery_goes_out_alone_and_so_does_one_of_a_replayed_one(path: Path) -> None:
+async def test_a_partner_of_a_discarded_delivery_goes_out_alone_and_so_does_one_of_a_replayed_one(path: Database) -> None:
     async with serving(path) as store:
         await accept(store, event("R20"))
         await store.discard([Target(1, "desk")], now=NOW, actor=Actor("ann"))
@@ -221,7 +232,7 @@ async def test_a_partner_of_a_discarded_delivery_goes_out_alone_and_so_does_one_
         assert await accept(store, event("M21", sr="another")) == Accepted(4)
 
 
-async def test_a_replay_of_the_delivery_tells_both_again(path: Path) -> None:
+async def test_a_replay_of_the_delivery_tells_both_again(path: Database) -> None:
     async with serving(path) as store:
         for text in ("R20", "M21"):
             await accept(store, event(text))
@@ -232,7 +243,7 @@ async def test_a_replay_of_the_delivery_tells_both_again(path: Path) -> None:
         assert owed.joins and await store.close_join(1, "desk") == partner is not None
 
 
-async def test_in_order_a_joined_event_holds_nothing_back_and_a_waiting_one_is_not_overtaken(path: Path) -> None:
+async def test_in_order_a_joined_event_holds_nothing_back_and_a_waiting_one_is_not_overtaken(path: Database) -> None:
     ordered = ("desk",)
     async with serving(path) as store:
         await store.sync_sinks(["desk"], ["desk"], NOW)
@@ -251,7 +262,7 @@ async def test_in_order_a_joined_event_holds_nothing_back_and_a_waiting_one_is_n
         assert counted(path)["desk"].queued == 0
 
 
-async def test_a_sink_that_can_no_longer_join_tells_the_two_apart(path: Path) -> None:
+async def test_a_sink_that_can_no_longer_join_tells_the_two_apart(path: Database) -> None:
     async with serving(path) as store:
         await store.sync_sinks(["desk"], ["desk"], NOW)
         for text in ("R20", "M21", "P30"):
@@ -266,14 +277,14 @@ async def test_a_sink_that_can_no_longer_join_tells_the_two_apart(path: Path) ->
         assert await store.close_join(1, "desk") is None
 
 
-async def test_a_delivery_that_waits_alone_has_none_to_tell_apart(path: Path) -> None:
+async def test_a_delivery_that_waits_alone_has_none_to_tell_apart(path: Database) -> None:
     async with serving(path) as store:
         await accept(store, event("R20"))
         assert await store.part(1, "desk", NOW) is False
         assert await accept(store, event("M21")) == Accepted(2)
 
 
-async def test_a_joined_message_is_kept_until_the_delivery_that_tells_it_has_ended(path: Path) -> None:
+async def test_a_joined_message_is_kept_until_the_delivery_that_tells_it_has_ended(path: Database) -> None:
     async with serving(path) as store:
         first, second = event("M21"), event("R20", at=NOW)
         for new in (first, second):
@@ -282,11 +293,11 @@ async def test_a_joined_message_is_kept_until_the_delivery_that_tells_it_has_end
         assert await store.purge(0, 100, old) == (0, None)
         await store.settle(settlement(1, Delivered(), sink="desk"))
         assert await store.purge(0, 100, old) == (2, None)
-        assert rows(path, "SELECT * FROM joins") == [] == rows(path, "PRAGMA foreign_key_check")
+        assert rows(path, "SELECT * FROM joins") == []
         await assert_counters_right(store)
 
 
-async def test_without_its_partner_a_purged_join_is_forgotten(path: Path) -> None:
+async def test_without_its_partner_a_purged_join_is_forgotten(path: Database) -> None:
     async with serving(path) as store:
         await accept(store, event("M21"))
         await store.settle(settlement(1, Delivered(), sink="desk"))
@@ -294,7 +305,7 @@ async def test_without_its_partner_a_purged_join_is_forgotten(path: Path) -> Non
         assert await accept(store, event("R20", at=NOW + 100 * DAY)) == Accepted(2, waiting=("desk",))
 
 
-async def test_the_story_of_each_message_names_the_other(path: Path) -> None:
+async def test_the_story_of_each_message_names_the_other(path: Database) -> None:
     async with serving(path) as store:
         first, second = event("R20"), event("M21")
         await accept(store, first)
@@ -309,7 +320,7 @@ async def test_the_story_of_each_message_names_the_other(path: Path) -> None:
         assert [one.sinks for one in kept] == [("desk",), ("desk",)]
 
 
-async def test_after_a_jump_of_the_clock_a_waiting_delivery_waits_as_long_as_before(path: Path) -> None:
+async def test_after_a_jump_of_the_clock_a_waiting_delivery_waits_as_long_as_before(path: Database) -> None:
     async with serving(path) as store:
         await accept(store, event("R20"))
         store.shift_clock(7200.0)

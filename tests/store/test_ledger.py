@@ -21,8 +21,8 @@ from gateway.core.selection import Target
 from gateway.core.signature import Signed
 from gateway.core.values import Actor, Duration
 from gateway.core.watches import Watch
+from gateway.store.columns import pack_signed
 from gateway.store.sqlite import filling, judging
-from gateway.store.sqlite.kept_traces import pack_signed
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, accepted, crash_copy, one, rows, run_sql, serving, settlement

@@ -28,8 +28,8 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retr
 from gateway.core.records import Accepted, Attempt, Counts, Duplicate, NewMessage, Settlement
 from gateway.core.retry import RetryPolicy, Transition, decide, expired
 from gateway.core.selection import Target
+from gateway.store.hot_rows import Key
 from gateway.store.sqlite import filling
-from gateway.store.sqlite.hot_rows import Key
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, STATES, crash_copy, new, rows, run_sql

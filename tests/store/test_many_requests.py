@@ -19,10 +19,14 @@ from gateway.core.ledger import Flag
 from gateway.core.packed_rows import unpack_request
 from gateway.core.request_documents import KnownRequest, RequestPlace, RequestSelection
 from gateway.core.selection import Target
+from gateway.store import bounds
+from gateway.store.columns import STANDING, standing_of
+from gateway.store.hot_rows import Key, Standing
+from gateway.store.request_answers import fitting
 from gateway.store.sqlite import connection as opening
-from gateway.store.sqlite import heard_newer, named_messages, paging, request_questions, request_rows, request_stories
-from gateway.store.sqlite.hot_rows import Key, Standing
-from gateway.store.sqlite.request_lookup import Rows, chain
+from gateway.store.sqlite import heard_newer, named_messages, request_questions, request_rows, request_stories
+from gateway.store.sqlite.overlay import Rows
+from gateway.store.sqlite.request_lookup import chain
 from tests.benchmarks.requests.build import Built, build
 from tests.store.watching import MOST_STEPS, Watch
 
@@ -62,8 +66,8 @@ def reader(built: Built) -> Iterator[sqlite3.Connection]:
 def rows(request: pytest.FixtureRequest, reader: sqlite3.Connection) -> Rows:
     if request.param == "flushed":
         return Rows({}, True, 0)
-    query = f"SELECT r.source, r.sr_uuid, {request_rows.STANDING} FROM {_OF} ORDER BY number % 97, number LIMIT ?"
-    kept = {(row[0], row[1].decode()): request_rows.standing_of(row[2:]) for row in reader.execute(query, (MOVED,))}
+    query = f"SELECT r.source, r.sr_uuid, {STANDING} FROM {_OF} ORDER BY number % 97, number LIMIT ?"
+    kept = {(row[0], row[1].decode()): standing_of(row[2:]) for row in reader.execute(query, (MOVED,))}
     return Rows(
         {key: structs.replace(row, _entered_ms=row.columns.entered_ms + 86_400_000) for key, row in kept.items()}, True, 0
     )
@@ -71,8 +75,8 @@ def rows(request: pytest.FixtureRequest, reader: sqlite3.Connection) -> Rows:
 
 def standings(reader: sqlite3.Connection, rows: Rows) -> dict[Key, Standing]:
     """Read every row as a question has to see it."""
-    query = f"SELECT r.source, r.sr_uuid, {request_rows.STANDING} FROM {_OF}"
-    return {(row[0], row[1].decode()): request_rows.standing_of(row[2:]) for row in reader.execute(query)} | rows.unflushed
+    query = f"SELECT r.source, r.sr_uuid, {STANDING} FROM {_OF}"
+    return {(row[0], row[1].decode()): standing_of(row[2:]) for row in reader.execute(query)} | rows.unflushed
 
 
 def checked(watch: Watch) -> None:
@@ -114,17 +118,18 @@ def test_the_pages_of_a_list_are_the_whole_list(
     window: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(request_questions, "LOOKED_AT", 50)
+    monkeypatch.setattr(bounds, "REQUESTS_LOOKED_AT", 50)
     if window == "a part":
         third = (built.ends_ms - built.begins_ms) / 3000
         selection = structs.replace(selection, since=built.begins_ms / 1000 + third, until=built.ends_ms / 1000 - third)
     watch = Watch(reader)
     found = whole(watch, reader, selection, rows)
     checked(watch)
-    fits = request_questions.fitting(selection)
+    fits = fitting(selection)
     since, until = (selection.since or 0) * 1000, (selection.until or 1e12) * 1000
     expected = sorted(
-        ((row.columns.entered_ms, row.number) for key, row in standings(reader, rows).items() if fits((key, row))), reverse=True
+        ((row.columns.entered_ms, row.number) for key, row in standings(reader, rows).items() if fits(key, row.columns)),
+        reverse=True,
     )
     assert [one.number for one in found] == [number for entered_ms, number in expected if since <= entered_ms < until]
     assert watch.uses("standings_by_milestone" if selection.flag is None else "standings_flagged")
@@ -144,7 +149,7 @@ def test_a_page_of_a_rare_flag_looks_at_few_entries_and_says_where_to_go_on(
     reader: sqlite3.Connection, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some = 30
-    monkeypatch.setattr(request_questions, "FLAGGED_LOOKED_AT", some)
+    monkeypatch.setattr(bounds, "FLAGGED_LOOKED_AT", some)
     selection = RequestSelection(flag=Flag.ENDED_TWICE)
     expected = {row.number for row in standings(reader, rows).values() if row.columns.flags & Flag.ENDED_TWICE}
     watch, pages = Watch(reader), 0
@@ -186,7 +191,7 @@ def test_the_stalled_ones_are_listed_once_each_and_only_those_of_the_page_are_re
 def test_however_many_people_were_told_of_the_pages_have_them_all(
     reader: sqlite3.Connection, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_questions, "LOOKED_AT", 5)
+    monkeypatch.setattr(bounds, "REQUESTS_LOOKED_AT", 5)
     watch, pages = Watch(reader), 0
     found: list[int] = []
     after: RequestPlace | None = None
@@ -269,13 +274,13 @@ def test_a_story_and_the_lateness_of_a_day_are_read_by_an_index(built: Built, re
 def test_a_beginning_of_very_many_requests_is_found_by_a_walk_whose_pages_are_bounded(
     reader: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "LOOKED_AT", 500)
+    monkeypatch.setattr(bounds, "LOOKED_AT", 500)
     rows = Rows({}, True, 0)
     expected = [seq for (seq,) in reader.execute("SELECT seq FROM messages WHERE substr(sr_uuid, 1, 1) = x'61' ORDER BY seq")]
     found = []
     for few_requests, few_messages in ((10, 4000), (1000, 100), (1000, 4000)):
-        monkeypatch.setattr(named_messages, "FEW_REQUESTS", few_requests)
-        monkeypatch.setattr(named_messages, "FEW_OF_REQUESTS", few_messages)
+        monkeypatch.setattr(bounds, "FEW_REQUESTS", few_requests)
+        monkeypatch.setattr(bounds, "FEW_OF_REQUESTS", few_messages)
         watch = Watch(reader)
         found.append(watch.whole(lambda after: named_messages.begun(reader, "a", after, rows), 0))
         assert watch.most <= MOST_STEPS
@@ -301,10 +306,10 @@ def test_a_page_of_requests_with_many_messages_is_short(
 ) -> None:
     selection = RequestSelection(stalled=stalled, milestones=(Milestone.QC_REJECTED,))
     rows = Rows({}, True, 0)
-    monkeypatch.setattr(request_questions, "COUNTED_IN_PAGE", 1_000_000)
+    monkeypatch.setattr(bounds, "COUNTED_IN_PAGE", 1_000_000)
     (all_of_them, none) = request_questions.requests(reader, selection, None, 100, rows)
     assert none is None and len(all_of_them) > 5
-    monkeypatch.setattr(request_questions, "COUNTED_IN_PAGE", 25)
+    monkeypatch.setattr(bounds, "COUNTED_IN_PAGE", 25)
     page, after = request_questions.requests(reader, selection, None, 100, rows)
     counted = [min(one.request.events, 256) for one in page]
     assert after is not None and sum(counted) >= 25 > sum(counted[:-1])

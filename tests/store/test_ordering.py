@@ -9,6 +9,7 @@ import tempfile
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,10 +19,13 @@ from hypothesis import strategies as st
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.records import NewMessage, Owed
 from gateway.core.selection import Target
-from gateway.store.sqlite import claims, operations, ordering, sink_rows
+from gateway.store import turns
+from gateway.store.postgres import ordering as postgres_ordering
+from gateway.store.postgres import sink_rows as postgres_sink_rows
+from gateway.store.sqlite import claims, ordering, sink_rows
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
-from tests.store.kit import accepted, new, serving, settlement
+from tests.store.kit import AnyStore, Database, accepted, new, serving, settlement
 
 _OUTCOMES: dict[str, Outcome] = {"deliver": Delivered(), "reject": Reject(Reason.REJECTED), "retry": Retry(Reason.DNS)}
 _numbers = itertools.count(1)
@@ -38,31 +42,35 @@ def of(sr: str | None, at: float | None, *, received: float = START, due: float 
     )
 
 
-async def claimable(store: SqliteStore, *, now: float = START, busy: frozenset[int] = frozenset(), limit: int = 500) -> list[int]:
+async def claimable(store: AnyStore, *, now: float = START, busy: frozenset[int] = frozenset(), limit: int = 500) -> list[int]:
     claim = await store.claim("erp", now, limit, busy, by_sr=True)
     return [owed.seq for owed in claim.owed]
 
 
-async def replay(store: SqliteStore, seq: int) -> None:
-    await store.change(lambda link, changes: operations.reopen(link, [Target(seq, "erp")], ["dead"], START, changes))
+async def replay(store: AnyStore, seq: int) -> None:
+    await store.reopen([Target(seq, "erp")], ["dead"], add=False, now=START, actor="ann")
 
 
-async def note_ordering(store: SqliteStore, in_order: tuple[str, ...]) -> None:
+async def note_ordering(store: AnyStore, in_order: tuple[str, ...]) -> None:
     """Order a sink as the lanes do: bring its deliveries into order, a slice at a time, before the sink counts as ordered."""
-    for sink in await store.read(lambda link: sink_rows.unordered(link, in_order=in_order, sinks=("erp",))):
-        after: ordering.Place | None = ordering.BEGINNING
+    engine, change = (ordering, store.change) if isinstance(store, SqliteStore) else (postgres_ordering, store.commits.change)
+    known: Any = sink_rows.unordered if isinstance(store, SqliteStore) else postgres_sink_rows.unordered
+    look: Any = partial(known, in_order=in_order, sinks=("erp",))
+    for sink in await store.read(look):
+        after: turns.Place | None = turns.BEGINNING
         while after is not None:
-            after = await store.change(partial(ordering.bring_into_order, sink=sink, after=after, size=2))
-    await store.change(partial(sink_rows.note_ordering, in_order=in_order, sinks=("erp",)))
+            slice_: Any = partial(engine.bring_into_order, sink=sink, after=after, size=2)
+            after = await change(slice_)
+    await store.sync_sinks(("erp",), in_order, START)
 
 
-async def deliver(store: SqliteStore, *seqs: int) -> None:
+async def deliver(store: AnyStore, *seqs: int) -> None:
     for seq in seqs:
         assert await store.settle(settlement(seq, Delivered()))
 
 
-async def test_events_that_arrive_in_reverse_go_in_the_order_in_which_they_happened(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_events_that_arrive_in_reverse_go_in_the_order_in_which_they_happened(database: Database) -> None:
+    async with serving(database) as store:
         seqs = [await accepted(store, of("a", at)) for at in (3, 2, 1)]
         for seq in reversed(seqs):
             assert await claimable(store) == [seq]
@@ -70,28 +78,28 @@ async def test_events_that_arrive_in_reverse_go_in_the_order_in_which_they_happe
         assert await claimable(store) == []
 
 
-async def test_events_of_one_instant_go_in_the_order_of_acceptance(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_events_of_one_instant_go_in_the_order_of_acceptance(database: Database) -> None:
+    async with serving(database) as store:
         first, second = [await accepted(store, of("a", 5)) for _ in range(2)]
         assert await claimable(store) == [first]
         await deliver(store, first)
         assert await claimable(store) == [second]
 
 
-async def test_one_service_request_does_not_wait_for_another(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_one_service_request_does_not_wait_for_another(database: Database) -> None:
+    async with serving(database) as store:
         first_a, _, first_b = [await accepted(store, of(sr, at)) for sr, at in (("a", 1), ("a", 2), ("b", 9))]
         assert await claimable(store) == [first_a, first_b]
 
 
-async def test_without_a_service_request_there_is_no_order(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_without_a_service_request_there_is_no_order(database: Database) -> None:
+    async with serving(database) as store:
         seqs = [await accepted(store, of(None, at)) for at in (3, 2, 1)]
         assert await claimable(store) == seqs
 
 
-async def test_an_event_without_an_instant_counts_from_its_arrival(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_an_event_without_an_instant_counts_from_its_arrival(database: Database) -> None:
+    async with serving(database) as store:
         late = await accepted(store, of("a", None, received=START))
         early = await accepted(store, of("a", -60))
         assert await claimable(store) == [early]
@@ -99,38 +107,38 @@ async def test_an_event_without_an_instant_counts_from_its_arrival(tmp_path: Pat
         assert await claimable(store) == [late]
 
 
-async def test_an_event_that_arrives_after_a_later_one_was_delivered_goes_at_once(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_an_event_that_arrives_after_a_later_one_was_delivered_goes_at_once(database: Database) -> None:
+    async with serving(database) as store:
         await deliver(store, await accepted(store, of("a", 10)))
         straggler = await accepted(store, of("a", 1))
         assert await claimable(store) == [straggler]
 
 
-async def test_later_events_wait_while_the_first_one_waits_for_its_retry(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_later_events_wait_while_the_first_one_waits_for_its_retry(database: Database) -> None:
+    async with serving(database) as store:
         first, _ = [await accepted(store, of("a", at)) for at in (1, 2)]
         await store.settle(settlement(first, Retry(Reason.HTTP_STATUS)))
         claim = await store.claim("erp", START + 1, 10, frozenset(), by_sr=True)
         assert claim.owed == () and claim.next_due == START + 5  # of the first; not of the second, which is due already
 
 
-async def test_later_events_wait_while_the_first_one_is_in_flight(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_later_events_wait_while_the_first_one_is_in_flight(database: Database) -> None:
+    async with serving(database) as store:
         first, _ = [await accepted(store, of("a", at)) for at in (1, 2)]
         assert await claimable(store, busy=frozenset({first})) == []
 
 
-async def test_a_dead_or_discarded_delivery_holds_up_no_other(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_a_dead_or_discarded_delivery_holds_up_no_other(database: Database) -> None:
+    async with serving(database) as store:
         first, second, third = [await accepted(store, of("a", at)) for at in (1, 2, 3)]
         await store.settle(settlement(first, Reject(Reason.HTTP_STATUS)))
         assert await claimable(store) == [second]
-        await store.change(lambda link, changes: operations.discard(link, [Target(second, "erp")], START, changes))
+        await store.discard([Target(second, "erp")], now=START, actor="ann")
         assert await claimable(store) == [third]
 
 
-async def test_a_replayed_delivery_neither_waits_nor_holds_up_others(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_a_replayed_delivery_neither_waits_nor_holds_up_others(database: Database) -> None:
+    async with serving(database) as store:
         first, second, third = [await accepted(store, of("a", at)) for at in (1, 2, 3)]
         for seq in (first, third):
             await store.settle(settlement(seq, Reject(Reason.HTTP_STATUS)))
@@ -138,8 +146,8 @@ async def test_a_replayed_delivery_neither_waits_nor_holds_up_others(tmp_path: P
         assert sorted(await claimable(store)) == [first, second, third]
 
 
-async def test_a_sink_does_not_wait_for_deliveries_of_another_sink(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_a_sink_does_not_wait_for_deliveries_of_another_sink(database: Database) -> None:
+    async with serving(database) as store:
         both = msgspec.structs.replace(of("a", 1), deliveries=(("erp", START), ("crm", START)))
         first = await accepted(store, both)
         second = await accepted(store, of("a", 2))
@@ -194,34 +202,33 @@ def test_exactly_the_deliveries_that_the_model_allows_can_be_claimed(
                 assert [owed.seq for owed in claim.owed] == expected[:limit]
                 assert claim.more == (len(expected) > limit)
 
-    async def change(store: SqliteStore, what: str, row: _Row) -> None:
+    async def change(store: AnyStore, what: str, row: _Row) -> None:
         target = [Target(row.seq, "erp")]
         if what in ("deliver", "reject", "retry") and row.state == "queued":
             await store.settle(settlement(row.seq, _OUTCOMES[what]))
             row.state = {"deliver": "delivered", "reject": "dead", "retry": "queued"}[what]
             row.due = START + 5 if what == "retry" else row.due
         elif what == "replay" and row.state in ("dead", "delivered"):
-            states = ["dead", "delivered"]
-            await store.change(lambda link, changes: operations.reopen(link, target, states, START, changes))
+            await store.reopen(target, ["dead", "delivered"], add=False, now=START, actor="ann")
             row.state, row.replayed, row.due = "queued", True, START
         elif what == "discard" and row.state in ("queued", "dead"):
-            await store.change(lambda link, changes: operations.discard(link, target, START, changes))
+            await store.discard(target, now=START, actor="ann")
             row.state = "discarded"
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(play(Path(folder) / "gateway.db"))
 
 
-async def test_a_claim_in_order_hands_over_the_whole_delivery(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_a_claim_in_order_hands_over_the_whole_delivery(database: Database) -> None:
+    async with serving(database) as store:
         message = of("a", 1)
         seq = await accepted(store, message)
         (owed,) = (await store.claim("erp", START, 1, frozenset(), by_sr=True)).owed
         assert owed == Owed(seq, "erp", message.message, START)
 
 
-async def test_waiting_deliveries_are_ordered_when_their_sink_becomes_ordered(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_waiting_deliveries_are_ordered_when_their_sink_becomes_ordered(database: Database) -> None:
+    async with serving(database) as store:
         unordered = [msgspec.structs.replace(of("a", at), in_order=frozenset()) for at in (3, 2)]
         later, first = [await accepted(store, new) for new in unordered]
         lone = await accepted(store, msgspec.structs.replace(of(None, 1), in_order=frozenset()))
@@ -233,8 +240,8 @@ async def test_waiting_deliveries_are_ordered_when_their_sink_becomes_ordered(tm
         assert await claimable(store) == [first, lone]
 
 
-async def test_replayed_deliveries_stay_unordered_when_their_sink_becomes_ordered(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_replayed_deliveries_stay_unordered_when_their_sink_becomes_ordered(database: Database) -> None:
+    async with serving(database) as store:
         first, replayed = [await accepted(store, msgspec.structs.replace(of("a", at), in_order=frozenset())) for at in (1, 2)]
         await store.settle(settlement(replayed, Reject(Reason.HTTP_STATUS)))
         await replay(store, replayed)
@@ -242,8 +249,8 @@ async def test_replayed_deliveries_stay_unordered_when_their_sink_becomes_ordere
         assert sorted(await claimable(store)) == [first, replayed]
 
 
-async def test_a_sink_that_becomes_ordered_a_second_time_is_ordered_again(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_a_sink_that_becomes_ordered_a_second_time_is_ordered_again(database: Database) -> None:
+    async with serving(database) as store:
         await note_ordering(store, in_order=("erp",))
         await note_ordering(store, in_order=())
         later, first = [await accepted(store, msgspec.structs.replace(of("a", at), in_order=frozenset())) for at in (2, 1)]
@@ -311,7 +318,7 @@ async def test_the_cost_of_a_claim_does_not_depend_on_how_many_deliveries_wait(t
         assert len(await claimable(store, now=START + 300.0, limit=16)) == min(200_000 // per_sr, 16)
 
 
-async def test_an_empty_service_request_counts_as_absent(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_an_empty_service_request_counts_as_absent(database: Database) -> None:
+    async with serving(database) as store:
         later, earlier = [await accepted(store, of("", at)) for at in (2, 1)]
         assert await claimable(store) == [later, earlier]

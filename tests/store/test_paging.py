@@ -14,10 +14,11 @@ import pytest
 
 from gateway.core.documents import DeadDelivery
 from gateway.core.selection import Selection, Target
+from gateway.store import bounds
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite import dead_deliveries, named_messages, newest_first, paging, queries
+from gateway.store.sqlite.overlay import Rows
 from gateway.store.sqlite.overview import overview
-from gateway.store.sqlite.request_lookup import Rows
 from tests.benchmarks.large import NOTHING_IN_MEMORY, START_MS, STEP_MS, build
 from tests.store.watching import MOST_STEPS, Watch
 
@@ -57,13 +58,13 @@ def most_counted() -> int:
 def reader(large: Path, monkeypatch: pytest.MonkeyPatch, most_counted: int) -> Iterator[sqlite3.Connection]:
     """The bounds are a twentieth of the real ones, because the table is small."""
     for module, name, value in (
-        (paging, "LOOKED_AT", 500),
-        (paging, "LOOKED_UP", 100),
-        (paging, "BLOCKS", 16),
-        (paging, "MOST_QUEUED", 400),
-        (paging, "MOST_COUNTED", most_counted),
+        (bounds, "LOOKED_AT", 500),
+        (bounds, "LOOKED_UP", 100),
+        (bounds, "BLOCKS", 16),
+        (bounds, "MOST_QUEUED", 400),
+        (bounds, "MOST_COUNTED", most_counted),
         (named_messages, "MOST_NAMED", 50),
-        (named_messages, "_FEW", 500),
+        (bounds, "FEW_OF_IDS", 500),
     ):
         monkeypatch.setattr(module, name, value)
     with closing(opening.connect_reader(large)) as connection:
@@ -110,7 +111,7 @@ def test_the_newest_of_many_messages_of_an_id(reader: sqlite3.Connection) -> Non
 
 @pytest.mark.parametrize("sink", SINKS)
 def test_dead_deliveries(reader: sqlite3.Connection, sink: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_deliveries, "MOST_DEAD", 50)
+    monkeypatch.setattr(bounds, "MOST_DEAD", 50)
     watch = Watch(reader)
 
     def page(before: Target | None) -> tuple[list[DeadDelivery], Target | None]:
@@ -161,7 +162,7 @@ def test_the_deliveries_of_an_act(
     reader: sqlite3.Connection, most_queued: int, sink: str | None, states: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A replay or a discard that names no state still reads only rows that it could change, if an index can tell which."""
-    monkeypatch.setattr(paging, "MOST_QUEUED", most_queued)
+    monkeypatch.setattr(bounds, "MOST_QUEUED", most_queued)
     watch = Watch(reader)
     pages: list[Any] = []
 
@@ -176,7 +177,7 @@ def test_the_deliveries_of_an_act(
     query = f"SELECT d.message, d.sink FROM deliveries d WHERE {where} AND d.state IN ({marks}) ORDER BY 1, 2"
     assert [(one.seq, one.sink) for one in found] == reader.execute(query, (*values, *states)).fetchall()
     if states == ("dead",):
-        assert len(pages) <= len(found) // paging.LOOKED_UP + 2, "not one for every 200 of all deliveries"
+        assert len(pages) <= len(found) // bounds.LOOKED_UP + 2, "not one for every 200 of all deliveries"
 
 
 @pytest.mark.parametrize("text", [f"{MANY // 2:032x}", "msg_777", "sr-77", "BAG-77", "BAG-none", "0", "msg_", "sr-1", "none", ""])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,24 +10,23 @@ import pytest
 
 from gateway.core.outcome import Delivered, Reason, Reject
 from gateway.core.selection import MessageStatus, Selection, Target
-from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
-from tests.store.kit import accepted, duplicate, new, serving, settlement
+from tests.store.kit import AnyStore, Database, accepted, duplicate, new, serving, settlement
 
 _FIRST = Target(0, "")
 
 
-async def keep(store: SqliteStore, sender: str, *, at: float = START, status: MessageStatus = "accepted", **fields: Any) -> int:
+async def keep(store: AnyStore, sender: str, *, at: float = START, status: MessageStatus = "accepted", **fields: Any) -> int:
     message = new(sender, at=at, status=status, sinks=("erp", "crm") if status == "accepted" else ())
     return await accepted(store, msgspec.structs.replace(message, message=msgspec.structs.replace(message.message, **fields)))
 
 
-async def found_by(store: SqliteStore, text: str) -> list[int]:
+async def found_by(store: AnyStore, text: str) -> list[int]:
     pages = [await store.named(text, 0, whole=whole) for whole in (True, False)]
     return sorted({seq for seqs, _ in pages for seq in seqs})
 
 
-async def listed(store: SqliteStore, selection: Selection, seqs: list[int] | None = None, limit: int = 100) -> list[str]:
+async def listed(store: AnyStore, selection: Selection, seqs: list[int] | None = None, limit: int = 100) -> list[str]:
     """Return the delivery ids of all pages."""
     found: list[str] = []
     after: Target | None = _FIRST
@@ -42,8 +40,8 @@ async def listed(store: SqliteStore, selection: Selection, seqs: list[int] | Non
     raise AssertionError("the pages have no end")
 
 
-async def test_a_message_is_found_by_each_of_its_ids_and_by_how_the_first_three_begin(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_a_message_is_found_by_each_of_its_ids_and_by_how_the_first_three_begin(database: Database) -> None:
+    async with serving(database) as store:
         one = await keep(store, "msg_abc", id="a" * 32, sr_uuid="5f1c-1")
         two = await keep(store, "msg_abd", id="b" * 32, sr_uuid="5f1c-2")
         for text, expected in [
@@ -62,23 +60,23 @@ async def test_a_message_is_found_by_each_of_its_ids_and_by_how_the_first_three_
 
 
 @pytest.mark.parametrize("text", ["%", "_", "*", "msg%", "msg_%", "'", '"', "a' OR 1=1 --", "\x00", "\U0010ffff", "日本"])
-async def test_no_character_of_an_id_is_a_wildcard(tmp_path: Path, text: str) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_no_character_of_an_id_is_a_wildcard(database: Database, text: str) -> None:
+    async with serving(database) as store:
         await keep(store, "msg_abc", id="a" * 32, sr_uuid="sr-1")
         assert await found_by(store, text) == []
         own = await keep(store, f"{text}-own", id="b" * 32, sr_uuid="sr-2")
         assert await found_by(store, text) == [own]
 
 
-async def test_a_prefix_in_another_script_finds_every_id_that_begins_with_it(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_a_prefix_in_another_script_finds_every_id_that_begins_with_it(database: Database) -> None:
+    async with serving(database) as store:
         seqs = [await keep(store, f"注文{more}") for more in ("", "1", "\U0010ffff", "号")]
         await keep(store, "注")
         assert await found_by(store, "注文") == seqs
 
 
-async def test_a_reference_id_is_found_by_its_index_from_the_oldest(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_a_reference_id_is_found_by_its_index_from_the_oldest(database: Database) -> None:
+    async with serving(database) as store:
         seqs = [await keep(store, f"m{n}", reference_id="BAG-1" if n in (1, 2, 8) else "other") for n in range(10)]
         found = await store.named("BAG-1", 0, whole=True)
         assert found == ([seqs[1], seqs[2], seqs[8]], None)
@@ -86,16 +84,16 @@ async def test_a_reference_id_is_found_by_its_index_from_the_oldest(tmp_path: Pa
         assert await store.named("BAG", 0, whole=True) == ([], None)
 
 
-async def test_an_empty_database_has_no_reference_and_no_page(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_an_empty_database_has_no_reference_and_no_page(database: Database) -> None:
+    async with serving(database) as store:
         assert await store.named("x", 0, whole=True) == ([], None)
         assert await store.messages(Selection(), None, 0, 10) == ([], None)
         assert await listed(store, Selection()) == []
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 14, 15, 100])
-async def test_the_pages_hold_each_delivery_once_and_in_order(tmp_path: Path, limit: int) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_the_pages_hold_each_delivery_once_and_in_order(database: Database, limit: int) -> None:
+    async with serving(database) as store:
         for number in range(7):
             await keep(store, f"m{number}", id=f"{number:032x}")
         expected = [f"{number:032x}-{sink}" for number in range(7) for sink in ("crm", "erp")]
@@ -108,8 +106,8 @@ async def test_the_pages_hold_each_delivery_once_and_in_order(tmp_path: Path, li
         assert pages == [f"{number:032x}" for number in range(7)]
 
 
-async def test_deliveries_are_chosen_by_state_sink_time_and_id_and_all_of_it_together(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_deliveries_are_chosen_by_state_sink_time_and_id_and_all_of_it_together(database: Database) -> None:
+    async with serving(database) as store:
         seqs = [await keep(store, f"m{n}", id=f"{n:032x}", at=START + 10 * n) for n in range(4)]
         await store.settle(settlement(seqs[0], Delivered()))
         await store.settle(settlement(seqs[1], Reject(Reason.REJECTED)))
@@ -128,9 +126,9 @@ async def test_deliveries_are_chosen_by_state_sink_time_and_id_and_all_of_it_tog
         assert await numbers(Selection(sink="no such")) == []
 
 
-async def test_messages_are_chosen_by_status_and_time(tmp_path: Path) -> None:
+async def test_messages_are_chosen_by_status_and_time(database: Database) -> None:
     statuses: tuple[MessageStatus, ...] = ("accepted", "unrouted", "quarantined")
-    async with serving(tmp_path / "gateway.db") as store:
+    async with serving(database) as store:
         for number, status in enumerate(statuses):
             await keep(store, f"m{number}", status=status, at=START + number)
         for status in statuses:
@@ -142,8 +140,8 @@ async def test_messages_are_chosen_by_status_and_time(tmp_path: Path) -> None:
         assert [one.ids.sender_id for one in page] == ["m1"]
 
 
-async def test_a_slice_of_an_act_tells_which_messages_are_quarantined(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_a_slice_of_an_act_tells_which_messages_are_quarantined(database: Database) -> None:
+    async with serving(database) as store:
         await keep(store, "m1", status="quarantined")
         await keep(store, "m2")
         for selection, expected in ((Selection(status="quarantined"), [True]), (Selection(), [True, False])):
@@ -151,8 +149,8 @@ async def test_a_slice_of_an_act_tells_which_messages_are_quarantined(tmp_path: 
             assert [one.quarantined for one in page] == expected and after is None
 
 
-async def test_an_act_selects_the_same_deliveries_as_the_list(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_an_act_selects_the_same_deliveries_as_the_list(database: Database) -> None:
+    async with serving(database) as store:
         seqs = [await keep(store, f"m{n}") for n in range(4)]
         await store.settle(settlement(seqs[1], Reject(Reason.REJECTED)))
         for state, sink in itertools.product((None, "dead", "queued"), (None, "erp")):
@@ -163,8 +161,8 @@ async def test_an_act_selects_the_same_deliveries_as_the_list(tmp_path: Path) ->
             assert len(chosen) == len(page) > 0
 
 
-async def test_a_story_has_deliveries_attempts_and_conflicting_duplicates(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_a_story_has_deliveries_attempts_and_conflicting_duplicates(database: Database) -> None:
+    async with serving(database) as store:
         seq = await keep(store, "m1")
         await store.settle(settlement(seq, Reject(Reason.HTTP_STATUS, "HTTP 410", 410)))
         await duplicate(store, new("m1", body=b'{"another": "\xff"}', at=START + 5))

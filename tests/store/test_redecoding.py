@@ -18,7 +18,7 @@ from gateway.core.values import Duration
 from gateway.core.watches import Watch
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
-from tests.store.kit import accepted, crash_copy, new, one, rows, run_sql, serving
+from tests.store.kit import AnyStore, Database, accepted, crash_copy, new, one, rows, run_sql, serving
 from tests.store.state_changes import SR, event, judged
 
 EVENT = event_of(
@@ -47,8 +47,8 @@ def known(seq: int, event: Event = EVENT) -> Redecoding:
     return Redecoding(seq, event, identity(event, FIELDS))
 
 
-async def test_only_messages_of_senders_that_were_not_understood_are_found_a_page_at_a_time(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_only_messages_of_senders_that_were_not_understood_are_found_a_page_at_a_time(database: Database) -> None:
+    async with serving(database) as store:
         await accepted(store, new("msg_known"))
         first = await accepted(store, unknown("msg_1"))
         second = await accepted(store, unknown("msg_2", quarantined=True))
@@ -62,8 +62,8 @@ async def test_only_messages_of_senders_that_were_not_understood_are_found_a_pag
         assert len((await store.undecoded(START, 0, 10, 3)).messages) == 1
 
 
-async def test_what_a_message_means_now_is_written_once_and_deliveries_stay(tmp_path: Path) -> None:
-    path = tmp_path / "gateway.db"
+async def test_what_a_message_means_now_is_written_once_and_deliveries_stay(database: Database) -> None:
+    path = database
     async with serving(path) as store:
         seq = await accepted(store, unknown("msg_1", sinks=("erp",)))
         told: list[list[Redecoded]] = []
@@ -75,8 +75,8 @@ async def test_what_a_message_means_now_is_written_once_and_deliveries_stay(tmp_
         assert one(path, "SELECT event_ms FROM messages") == 1_771_977_600_000
 
 
-async def test_a_quarantined_message_is_unrouted_then_or_accepted_if_it_was_replayed(tmp_path: Path) -> None:
-    path = tmp_path / "gateway.db"
+async def test_a_quarantined_message_is_unrouted_then_or_accepted_if_it_was_replayed(database: Database) -> None:
+    path = database
     async with serving(path) as store:
         bare = await accepted(store, unknown("msg_1", quarantined=True))
         replayed = await accepted(store, unknown("msg_2", quarantined=True))
@@ -87,8 +87,8 @@ async def test_a_quarantined_message_is_unrouted_then_or_accepted_if_it_was_repl
         assert [rows(path, ALL, seq)[0][4] for seq in (bare, replayed)] == ["unrouted", "accepted"]
 
 
-async def test_an_identity_that_came_with_another_message_meanwhile_stays_with_that(tmp_path: Path) -> None:
-    path = tmp_path / "gateway.db"
+async def test_an_identity_that_came_with_another_message_meanwhile_stays_with_that(database: Database) -> None:
+    path = database
     async with serving(path) as store:
         seq = await accepted(store, unknown("msg_1"))
         await accepted(store, new("msg_2", identity=identity(EVENT, FIELDS)))
@@ -96,8 +96,8 @@ async def test_an_identity_that_came_with_another_message_meanwhile_stays_with_t
         assert rows(path, "SELECT identity IS NULL FROM messages ORDER BY seq") == [(1,), (0,)]
 
 
-async def test_a_message_that_comes_again_after_it_was_redecoded_is_a_duplicate_by_its_identity(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_a_message_that_comes_again_after_it_was_redecoded_is_a_duplicate_by_its_identity(database: Database) -> None:
+    async with serving(database) as store:
         seq = await accepted(store, unknown("msg_1"))
         await store.redecode([known(seq)], now=START)
         again = await store.accept(new("msg_other", identity=identity(EVENT, FIELDS)))
@@ -128,12 +128,12 @@ def understood(seq: int, new: NewMessage) -> Redecoding:
     return known(seq, new.event())
 
 
-async def row_of(store: SqliteStore) -> ServiceRequest:
+async def row_of(store: AnyStore) -> ServiceRequest:
     (found,) = (await store.find_requests(SR)).requests
     return found.request
 
 
-async def chain_of(store: SqliteStore) -> list[int]:
+async def chain_of(store: AnyStore) -> list[int]:
     story = await store.request_story((await store.find_requests(SR)).requests[0].number)
     assert story is not None
     return [one.seq for one in story.events]
@@ -143,23 +143,26 @@ async def chain_of(store: SqliteStore) -> list[int]:
 @pytest.mark.parametrize("place", range(4))
 @pytest.mark.parametrize("flushed", [True, False])
 async def test_the_ledger_becomes_what_it_would_be_if_the_message_had_been_understood(
-    tmp_path: Path, kind: Misunderstanding, place: int, flushed: bool
+    database: Database, tmp_path: Path, kind: Misunderstanding, place: int, flushed: bool
 ) -> None:
-    path = tmp_path / "gateway.db"
+    path = database
     feed = [event(letter, 10 * number, at=START + 3600 + number) for number, letter in enumerate("PRAU")]
     async with serving(path) as store:
         came = [misunderstood(new, kind) if number == place else new for number, new in enumerate(feed)]
         seqs = [await accepted(store, new) for new in came]
-        if flushed:
+        if flushed and isinstance(store, SqliteStore):
             await store.commits.flush_ledger()
         (done,) = await store.redecode([understood(seqs[place], feed[place])], now=START)
         assert done.facts is not None and done.facts.stale is (place < 3)
         assert (await row_of(store), await chain_of(store)) == (judged(feed), seqs)
-        async with serving(crash_copy(path, tmp_path / "after a crash")) as again:
-            assert (await row_of(again), await chain_of(again)) == (judged(feed), seqs)
+        if isinstance(path, Path):
+            async with serving(crash_copy(path, tmp_path / "after a crash")) as again:
+                assert (await row_of(again), await chain_of(again)) == (judged(feed), seqs)
         assert await accepted(store, event("C", 50)) == 5
         assert await chain_of(store) == [*seqs, 5]
         by_then = await row_of(store)
+    if not isinstance(path, Path):
+        return  # a row is never written later than its messages, and so none is ever read in
     async with serving(path) as store:
         await run_sql(store, "DELETE FROM entries", "DELETE FROM requests", "UPDATE ledger SET live = 0, flushed = 0")
     async with serving(path) as store:
@@ -169,25 +172,28 @@ async def test_the_ledger_becomes_what_it_would_be_if_the_message_had_been_under
 
 
 @pytest.mark.parametrize("flushed", [True, False])
-async def test_a_reference_that_a_redecoded_message_brings_finds_its_request(tmp_path: Path, flushed: bool) -> None:
-    path = tmp_path / "gateway.db"
+async def test_a_reference_that_a_redecoded_message_brings_finds_its_request(
+    database: Database, tmp_path: Path, flushed: bool
+) -> None:
+    path = database
     first, second = event("P", 1, reference=None), event("A", 2, reference="ITEM-7")
     async with serving(path) as store:
         await accepted(store, first)
         seq = await accepted(store, misunderstood(second, "quarantined"))
-        if flushed:
+        if flushed and isinstance(store, SqliteStore):
             await store.commits.flush_ledger()
         await store.redecode([understood(seq, second)], now=START)
         assert [one.sr_uuid for one in (await store.find_requests("item-7")).requests] == [SR]
-        async with serving(crash_copy(path, tmp_path / "after a crash")) as again:
-            assert [one.sr_uuid for one in (await again.find_requests("item-7")).requests] == [SR]
+        if isinstance(path, Path):
+            async with serving(crash_copy(path, tmp_path / "after a crash")) as again:
+                assert [one.sr_uuid for one in (await again.find_requests("item-7")).requests] == [SR]
     async with serving(path) as store:
         assert [one.sr_uuid for one in (await store.find_requests("item-7")).requests] == [SR]
 
 
-async def test_the_mark_of_drift_stays_while_another_message_bears_it(tmp_path: Path) -> None:
+async def test_the_mark_of_drift_stays_while_another_message_bears_it(database: Database) -> None:
     feed = [event(letter, number, at=START + 3600 + number) for number, letter in enumerate("PRA")]
-    async with serving(tmp_path / "gateway.db") as store:
+    async with serving(database) as store:
         seqs = [await accepted(store, misunderstood(new, "unknown type")) for new in feed]
         for seq, new in zip(seqs, feed, strict=True):
             assert Flag.DRIFT in (await row_of(store)).flags
@@ -195,11 +201,13 @@ async def test_the_mark_of_drift_stays_while_another_message_bears_it(tmp_path: 
         assert await row_of(store) == judged(feed)
 
 
-async def test_a_message_of_an_older_database_is_judged_when_its_turn_comes(tmp_path: Path) -> None:
-    path = tmp_path / "gateway.db"
+async def test_a_message_of_an_older_database_is_judged_when_its_turn_comes(database: Database) -> None:
+    path = database
     feed = [event(letter, number, at=START + 3600 + number) for number, letter in enumerate("PRA")]
     async with serving(path) as store:
         seqs = [await accepted(store, misunderstood(new, "quarantined")) for new in feed]
+    if not isinstance(path, Path):
+        return  # a row is never written later than its messages, and so none is ever read in
     async with serving(path) as store:
         await run_sql(store, "DELETE FROM entries", "DELETE FROM requests", "UPDATE ledger SET live = 0, flushed = 0")
     async with serving(path) as store:
@@ -212,10 +220,10 @@ async def test_a_message_of_an_older_database_is_judged_when_its_turn_comes(tmp_
         assert await row_of(store) == judged(feed)
 
 
-async def test_times_begin_if_the_request_is_in_another_state_now(tmp_path: Path) -> None:
+async def test_times_begin_if_the_request_is_in_another_state_now(database: Database) -> None:
     watch = Watch("photos", ("QC/PENDING", "QC/APPROVED"), Duration("1h"))
     feed = [event(letter, 10 * number, at=START + 3600) for number, letter in enumerate("PRA")]
-    async with serving(tmp_path / "gateway.db") as store:
+    async with serving(database) as store:
         seqs = [await accepted(store, misunderstood(new, "quarantined")) for new in feed]
         day = START + 86_400
         for seq, new, expected in zip(seqs, feed, [["QC/PENDING"], [], ["QC/APPROVED"]], strict=True):

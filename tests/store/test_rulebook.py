@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from gateway.store.sqlite import rulebook
+from gateway.store import bounds
 from tests.fakes import START
-from tests.store.kit import DAY, rows, serving
+from tests.store.kit import DAY, Database, rows, serving
 
 
-async def test_rules_that_come_back_keep_their_number(tmp_path: Path) -> None:
-    async with serving(tmp_path / "gateway.db") as store:
+async def test_rules_that_come_back_keep_their_number(database: Database) -> None:
+    async with serving(database) as store:
         first, second = [await store.keep_rules(text, START) for text in (b"[1]", b"[2]")]
         assert first != second and await store.keep_rules(b"[1]", START + DAY) == first
         kept = await store.kept_rules(first)
@@ -20,8 +18,8 @@ async def test_rules_that_come_back_keep_their_number(tmp_path: Path) -> None:
         assert await store.kept_rules(99) is None
 
 
-async def test_rules_are_purged_some_time_after_others_replaced_them_and_never_while_they_are_in_use(tmp_path: Path) -> None:
-    path = tmp_path / "gateway.db"
+async def test_rules_are_purged_some_time_after_others_replaced_them_and_never_while_they_are_in_use(database: Database) -> None:
+    path = database
     async with serving(path) as store:
         first, second = [await store.keep_rules(text, START) for text in (b"[1]", b"[2]")]
         for number, at in ((first, START), (second, START + DAY), (first, START + 2 * DAY)):
@@ -32,8 +30,8 @@ async def test_rules_are_purged_some_time_after_others_replaced_them_and_never_w
         assert [number for (number,) in rows(path, "SELECT number FROM rules")] == [first], "in use for a hundred days"
 
 
-async def test_rules_that_come_back_are_not_purged_while_a_reload_takes_them_up(tmp_path: Path) -> None:
-    path = tmp_path / "gateway.db"
+async def test_rules_that_come_back_are_not_purged_while_a_reload_takes_them_up(database: Database) -> None:
+    path = database
     async with serving(path) as store:
         first, second = [await store.keep_rules(text, START) for text in (b"[1]", b"[2]")]
         for number, at in ((first, START), (second, START + DAY)):
@@ -43,9 +41,9 @@ async def test_rules_that_come_back_are_not_purged_while_a_reload_takes_them_up(
         assert await store.kept_rules(first) is not None
 
 
-async def test_rules_that_change_each_minute_fill_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rulebook, "MOST_KEPT", 3)
-    path = tmp_path / "gateway.db"
+async def test_rules_that_change_each_minute_fill_no_disk(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MOST_RULES", 3)
+    path = database
     async with serving(path) as store:
         for text in range(10):
             await store.use_rules(await store.keep_rules(b"[%d]" % text, START), START)

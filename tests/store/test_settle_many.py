@@ -16,9 +16,9 @@ from gateway.core.outcome import OUTCOME_NAMES, Delivered
 from gateway.core.records import Attempt, NewMessage, Settlement
 from gateway.core.retry import Transition
 from gateway.core.selection import Target
+from gateway.store.columns import milliseconds, milliseconds_or_none
+from gateway.store.counted import Changes
 from gateway.store.sqlite import accept_settle, operations, purging
-from gateway.store.sqlite.columns import milliseconds, milliseconds_or_none
-from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.migrations import Upgrade, migrate
 from tests.fakes import START

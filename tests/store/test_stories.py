@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from gateway.store.bounds import MOST_ATTEMPTS, MOST_CONFLICTS
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite import queries
-from gateway.store.sqlite.queries import MOST_ATTEMPTS, MOST_CONFLICTS
 from tests.benchmarks.large import START_MS, build
 from tests.store.watching import Watch
 

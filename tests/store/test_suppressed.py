@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from msgspec import structs
 
 from gateway.core.records import Counts, NewMessage, Owes
 from tests.fakes import START
-from tests.store.kit import accepted, assert_counters_right, counted, duplicate, new, rows, serving
+from tests.store.kit import Database, accepted, assert_counters_right, counted, duplicate, new, rows, serving
 
 
 def late(sender_id: str, *, sinks: tuple[str, ...] = (), suppressed: tuple[str, ...] = ("erp",)) -> NewMessage:
@@ -18,11 +16,11 @@ def late(sender_id: str, *, sinks: tuple[str, ...] = (), suppressed: tuple[str, 
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "gateway.db"
+def path(database: Database) -> Database:
+    return database
 
 
-async def test_a_suppressed_delivery_is_discarded_from_the_start_and_the_others_are_due(path: Path) -> None:
+async def test_a_suppressed_delivery_is_discarded_from_the_start_and_the_others_are_due(path: Database) -> None:
     async with serving(path) as store:
         await accepted(store, late("msg_1", sinks=("archive",), suppressed=("crm", "erp")))
         found = rows(path, "SELECT sink, state, attempts, due_ms IS NULL, ended_ms, reason FROM deliveries ORDER BY sink")
@@ -37,21 +35,21 @@ async def test_a_suppressed_delivery_is_discarded_from_the_start_and_the_others_
         await assert_counters_right(store)
 
 
-async def test_a_message_that_nobody_is_told_of_is_still_accepted(path: Path) -> None:
+async def test_a_message_that_nobody_is_told_of_is_still_accepted(path: Database) -> None:
     async with serving(path) as store:
         await accepted(store, late("msg_1"))
         (kept,) = await store.messages_after(0, 10)
         assert (kept.status, kept.sinks, kept.suppressed) == ("accepted", (), ("erp",))
 
 
-async def test_a_duplicate_suppresses_nothing(path: Path) -> None:
+async def test_a_duplicate_suppresses_nothing(path: Database) -> None:
     async with serving(path) as store:
         await accepted(store, new("msg_1", sinks=("erp",)))
         await duplicate(store, late("msg_1", suppressed=("erp", "crm")))
         assert counted(path) == {"erp": Counts(queued=1)}
 
 
-async def test_more_suppressed_deliveries_than_one_statement_takes_are_all_kept(path: Path) -> None:
+async def test_more_suppressed_deliveries_than_one_statement_takes_are_all_kept(path: Database) -> None:
     sinks = tuple(f"s{number}" for number in range(150))
     async with serving(path) as store:
         await accepted(store, late("msg_1", suppressed=sinks))

@@ -9,8 +9,9 @@ from pathlib import Path
 from gateway.core.events import Milestone
 from gateway.core.values import Duration
 from gateway.core.watches import TimersPlace, Watch
-from gateway.store.sqlite.hot_rows import MILESTONES
-from gateway.store.sqlite.untimed_requests import milestones_of, of_page
+from gateway.store.hot_rows import MILESTONES
+from gateway.store.sqlite.untimed_requests import of_page
+from gateway.store.standing_timers import milestones_of
 from tests.fakes import START
 from tests.store import watching
 from tests.store.kit import DAY, RETENTION, accepted, one, serving

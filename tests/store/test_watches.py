@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -14,9 +13,8 @@ from gateway.core.lasting import Lasting
 from gateway.core.records import Companion, NewMessage
 from gateway.core.values import Duration
 from gateway.core.watches import Entered, Entering, StallsTold, Timer, Watch, entering
-from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
-from tests.store.kit import accepted, duplicate, new, one, raising, rows, serving
+from tests.store.kit import AnyStore, Database, accepted, duplicate, new, one, raising, rows, serving
 
 QC = Watch("qc", ("QC/PENDING",), Duration("4h"))
 LONG = Watch("long", ("QC",), Duration("8h"), Duration("1h"))
@@ -38,21 +36,21 @@ def with_it(*companions: Companion) -> NewMessage:
     return structs.replace(new(f"msg_{next(_numbers)}"), companions=companions)
 
 
-async def enter(store: SqliteStore, one: Entered, *watches: Watch) -> None:
+async def enter(store: AnyStore, one: Entered, *watches: Watch) -> None:
     await accepted(store, with_it(begun(one, *watches)))
 
 
-async def due(store: SqliteStore, hours: float, *watches: Watch) -> list[tuple[str, str]]:
+async def due(store: AnyStore, hours: float, *watches: Watch) -> list[tuple[str, str]]:
     found = await store.due_timers(watches or (QC, LONG), START + hours * HOUR, 100)
     return [(timer.rule, timer.entered.sr_uuid) for timer in found]
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "gateway.db"
+def path(database: Database) -> Database:
+    return database
 
 
-async def test_a_timer_begins_with_its_message_and_is_due_after_a_restart_at_the_instant_of_its_rule(path: Path) -> None:
+async def test_a_timer_begins_with_its_message_and_is_due_after_a_restart_at_the_instant_of_its_rule(path: Database) -> None:
     async with serving(path) as store:
         await enter(store, entered())
     async with serving(path) as store:
@@ -63,14 +61,14 @@ async def test_a_timer_begins_with_its_message_and_is_due_after_a_restart_at_the
         assert timer == Timer("qc", entered())
 
 
-async def test_a_timer_is_not_due_within_a_minute_of_the_arrival(path: Path) -> None:
+async def test_a_timer_is_not_due_within_a_minute_of_the_arrival(path: Database) -> None:
     async with serving(path) as store:
         await enter(store, entered(arrived=START + 9 * HOUR))
         assert await due(store, 9 + 59 / 3600, QC) == []
         assert await due(store, 9 + 60 / 3600, QC) == [("qc", "sr-1")]
 
 
-async def test_the_next_state_ends_the_timers_of_the_one_before_and_begins_its_own(path: Path) -> None:
+async def test_the_next_state_ends_the_timers_of_the_one_before_and_begins_its_own(path: Database) -> None:
     async with serving(path) as store:
         await enter(store, entered())
         await enter(store, entered("sr-2"))
@@ -80,28 +78,28 @@ async def test_the_next_state_ends_the_timers_of_the_one_before_and_begins_its_o
         assert await due(store, 24) == [("long", "sr-1")]
 
 
-async def test_of_several_states_in_one_commit_the_last_one_counts(path: Path) -> None:
+async def test_of_several_states_in_one_commit_the_last_one_counts(path: Database) -> None:
     async with serving(path) as store:
         first, second = begun(entered()), begun(entered(state="QC/REJECTED", at=START + 1))
         await accepted(store, with_it(first, second))
         assert await due(store, 24) == [("long", "sr-1")]
 
 
-async def test_a_duplicate_begins_and_ends_nothing(path: Path) -> None:
+async def test_a_duplicate_begins_and_ends_nothing(path: Database) -> None:
     async with serving(path) as store:
         await accepted(store, new("msg_1"))
         await duplicate(store, structs.replace(new("msg_1"), companions=(begun(entered()),)))
         assert await due(store, 24) == []
 
 
-async def test_a_timer_begins_only_if_its_message_is_committed(path: Path) -> None:
+async def test_a_timer_begins_only_if_its_message_is_committed(path: Database) -> None:
     async with serving(path) as store:
         with pytest.raises(StoreError):
             await store.accept(structs.replace(new(raising(StoreError("no"))), companions=(begun(entered()),)))
         assert await due(store, 24) == []
 
 
-async def test_a_timer_that_was_told_is_due_again_only_if_its_rule_says_so_and_after_its_time(path: Path) -> None:
+async def test_a_timer_that_was_told_is_due_again_only_if_its_rule_says_so_and_after_its_time(path: Database) -> None:
     async with serving(path) as store:
         await enter(store, entered())
         timers = tuple(await store.due_timers((QC, LONG), START + 9 * HOUR, 100))
@@ -113,7 +111,7 @@ async def test_a_timer_that_was_told_is_due_again_only_if_its_rule_says_so_and_a
         assert await due(store, 1000, QC) == []
 
 
-async def test_a_timer_that_began_anew_meanwhile_is_not_marked_as_told(path: Path) -> None:
+async def test_a_timer_that_began_anew_meanwhile_is_not_marked_as_told(path: Database) -> None:
     async with serving(path) as store:
         await enter(store, entered(), QC)
         told = StallsTold(tuple(await store.due_timers((QC,), START + 5 * HOUR, 100)), START + 5 * HOUR)
@@ -122,7 +120,7 @@ async def test_a_timer_that_began_anew_meanwhile_is_not_marked_as_told(path: Pat
         assert await due(store, 5, QC) == [("qc", "sr-1")]
 
 
-async def test_many_requests_are_told_in_one_commit(path: Path) -> None:
+async def test_many_requests_are_told_in_one_commit(path: Database) -> None:
     async with serving(path) as store:
         await store.keep([begun(entered(f"sr-{number}"), QC) for number in range(300)])
         timers = await store.due_timers((QC,), START + 5 * HOUR, 250)
@@ -132,7 +130,7 @@ async def test_many_requests_are_told_in_one_commit(path: Path) -> None:
         assert await store.stalled((QC,), 100) == {"qc": 100}
 
 
-async def test_timers_of_rules_that_are_gone_or_watch_another_state_are_dropped(path: Path) -> None:
+async def test_timers_of_rules_that_are_gone_or_watch_another_state_are_dropped(path: Database) -> None:
     async with serving(path) as store:
         for number in range(600):
             await store.keep([begun(entered(f"sr-{number}"))])
@@ -142,14 +140,14 @@ async def test_timers_of_rules_that_are_gone_or_watch_another_state_are_dropped(
         assert await store.drop_timers(()) == 600
 
 
-async def test_another_time_of_a_rule_counts_for_the_timers_that_are_there(path: Path) -> None:
+async def test_another_time_of_a_rule_counts_for_the_timers_that_are_there(path: Database) -> None:
     async with serving(path) as store:
         await enter(store, entered())
         assert await due(store, 2, structs.replace(QC, after=Duration("1h"))) == [("qc", "sr-1")]
         assert await due(store, 24, structs.replace(QC, after=Duration("2d"))) == []
 
 
-async def test_old_timers_that_were_told_are_purged(path: Path) -> None:
+async def test_old_timers_that_were_told_are_purged(path: Database) -> None:
     async with serving(path) as store:
         await enter(store, entered(), QC)
         await enter(store, entered("sr-2"), QC)
@@ -162,7 +160,7 @@ async def test_old_timers_that_were_told_are_purged(path: Path) -> None:
 
 
 @pytest.mark.parametrize("jump", [-86400.0, 86400.0])
-async def test_a_jump_of_the_clock_moves_timers_along(path: Path, jump: float) -> None:
+async def test_a_jump_of_the_clock_moves_timers_along(path: Database, jump: float) -> None:
     async with serving(path) as store:
         await enter(store, entered())
         store.shift_clock(jump)
@@ -175,7 +173,7 @@ async def test_a_jump_of_the_clock_moves_timers_along(path: Path, jump: float) -
         assert await due(store, 4 + jump / HOUR, QC) == [("qc", "sr-2")]
 
 
-async def test_texts_of_the_sender_survive(path: Path) -> None:
+async def test_texts_of_the_sender_survive(path: Database) -> None:
     sr = "品\0\u202e"
     async with serving(path) as store:
         await enter(store, structs.replace(entered(sr), reference_id=None), QC)
@@ -183,7 +181,7 @@ async def test_texts_of_the_sender_survive(path: Path) -> None:
         assert (timer.entered.sr_uuid, timer.entered.reference_id) == (sr, None)
 
 
-async def test_a_trouble_is_remembered_until_it_ends(path: Path) -> None:
+async def test_a_trouble_is_remembered_until_it_ends(path: Database) -> None:
     silent, failing = Lasting("source_silent", "legitmark", 120.0), Lasting("sink_failing", "erp", 60.5, told=True)
     async with serving(path) as store:
         await store.keep([silent, failing])
@@ -193,7 +191,7 @@ async def test_a_trouble_is_remembered_until_it_ends(path: Path) -> None:
         assert await store.lasting() == [Lasting("source_silent", "legitmark", 180.0)]
 
 
-async def test_at_most_a_thousand_words_of_a_source_and_kind_are_known(path: Path) -> None:
+async def test_at_most_a_thousand_words_of_a_source_and_kind_are_known(path: Database) -> None:
     def learned(number: int, kind: DriftKind = "reason", source: str = "legitmark") -> Learned:
         return Learned(source, kind, f"理由 {number}", START)
 

@@ -8,7 +8,6 @@ The way of a change, in the writer's thread
   suppressed_rows     deliveries that a rule suppressed
   joining             events that another delivery tells
   judging             judges each message by the row of its service request
-  hot_rows            the rows in memory
   request_rows        the rows in the file
   filling             takes stored messages into the ledger: after a crash, and after an upgrade
   rejudging           judges messages that are understood only later
@@ -26,7 +25,7 @@ The way of a change, in the writer's thread
   counting            the counters, in the same transaction
   ordering            which delivery of a service request may go
   unlogged            which audit lines may be missing
-  timeline            the time by which deliveries are due
+  timeline_row        how far the wall clock has jumped
 The way of a question, on connections that only read
   reading             the verbs that only read
   claims              due deliveries, for the lanes
@@ -34,13 +33,14 @@ The way of a question, on connections that only read
   newest_first        pages of messages, the newest first
   dead_deliveries     dead deliveries, and the last attempts at a sink
   arrivals            when the messages of whole blocks arrived, for lists of a window of time
+  overlay             the rows in memory, laid over those of the file
   request_lookup      finds service requests by their names
   request_questions   finds and lists service requests, for people
   open_requests       service requests of which something is still expected
   request_stories     what a service request went through, and who was told
-  kept_traces         how a message was signed, when it came again, and what people did
+  kept_traces         when a message came again, and what people did
   heard_newer         which deliveries are late
-  paging              bounds the cost of a page
+  paging              pages of messages and deliveries
   named_messages      finds what an id stands for
   overview            the numbers of the status screen
   long_read           work of minutes, such as backup and integrity
@@ -55,5 +55,5 @@ The files
 Refused requests
   refused_store       opens the file when it is needed
   refused_file        the file
-Tools: columns, many_rows, sqlite_errors
+Tools: many_rows, sqlite_errors
 """

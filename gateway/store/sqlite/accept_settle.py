@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from gateway.core.outcome import OUTCOME_NAMES, Delivered, Outcome, OutcomeName
-from gateway.core.records import Accepted, Attempt, Duplicate, NewMessage, Settlement
+from gateway.core.records import Accepted, Duplicate, NewMessage, Settlement
+from gateway.store.columns import blob, milliseconds
+from gateway.store.counted import Changes
+from gateway.store.ledger_state import Judged
+from gateway.store.new_rows import (
+    attempt_row,
+    delivery_rows,
+    digest,
+    fitting,
+    identity_key,
+    message_row,
+    rows_of,
+    settled_row,
+)
 from gateway.store.sqlite import joining, ordering, watch_rows
-from gateway.store.sqlite.columns import blob, milliseconds, milliseconds_or_none
-from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.judging import Judged, Ledger
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.many_rows import MOST_ROWS, chunks, marks, values_of
-from gateway.store.sqlite.ordering import DeliveryRow, Turn
-from gateway.store.sqlite.sink_rows import Absences, absences
+from gateway.store.sqlite.sink_rows import absences
 from gateway.store.sqlite.suppressed_rows import insert_suppressed
+from gateway.store.turns import Turn
 
 _MESSAGE_COLUMNS = (
     "id, source, sender_id, received_ms, event_ms, content_type, body, body_sha256, identity,"
@@ -43,27 +52,13 @@ def accept(
     room = MOST_ACCEPTED
     while len(results) < len(batch):
         judged = ledger.judge(connection, batch[len(results) : len(results) + MOST_ROWS])
-        number = _fitting(judged, room, first=not results)
+        number = fitting(judged, room, first=not results)
         results += _accept_rows(connection, judged[:number], retention, changes, ledger)
         if number < len(judged):
             break
         if len(results) < len(batch):
-            room -= sum(_rows(one) for one in judged)
+            room -= sum(rows_of(one) for one in judged)
     return results
-
-
-def _fitting(judged: Sequence[Judged], room: int, *, first: bool) -> int:
-    """Return how many of the first messages have at most `room` rows together; `first`: one at least."""
-    for number, one in enumerate(judged):
-        room -= _rows(one)
-        if room < 0 and (number or not first):
-            return number
-    return len(judged)
-
-
-def _rows(judged: Judged) -> int:
-    owes = judged.owes
-    return 1 + len(owes.deliveries) + len(owes.suppressed) + 2 * len(owes.waits)  # the join, and the delivery that tells both
 
 
 def _accept_rows(
@@ -71,7 +66,7 @@ def _accept_rows(
 ) -> list[Accepted | Duplicate]:
     if not judged:
         return []
-    cursor = connection.execute(_insert_messages(len(judged)), values_of(map(_message_row, judged)))
+    cursor = connection.execute(_insert_messages(len(judged)), values_of(map(message_row, judged)))
     last = cursor.lastrowid
     if cursor.rowcount == len(judged) and last is not None:
         # One statement of the only writer: the rows got consecutive seqs (sqlite.org/autoinc.html), and the last seq is known.
@@ -85,7 +80,7 @@ def _accept_rows(
     if companions := [companion for one, _ in accepted for companion in one.companions]:
         watch_rows.keep(connection, companions)
     away = absences(connection)
-    owed = [row for one, seq in accepted for row in _delivery_rows(one, seq, away, joins)]
+    owed = [row for one, seq in accepted for row in delivery_rows(one, seq, away, joins)]
     columns = 4  # the others stay at their defaults, which takes less than to bind them
     if any(row[4] is not None for row in owed):
         owed, columns = ordering.take(connection, owed), 7
@@ -115,26 +110,6 @@ def _judged_again(
     return [(after, seq) for after, (_, seq) in zip(again, accepted, strict=True)]
 
 
-def _delivery_rows(judged: Judged, seq: int, away: Absences, joins: joining.Plan) -> list[DeliveryRow]:
-    new, deliveries = judged.new, judged.owes.deliveries
-    since = new.message.received_at if new.since is None else new.since
-    since_ms = milliseconds(since)
-    if seq in joins.accepted:
-        deliveries = tuple(
-            (sink, max(due, since + joins.waits.get((seq, sink), 0.0)))
-            for sink, due in deliveries
-            if (seq, sink) not in joins.joined
-        )
-    if not new.in_order and not away:
-        return [(seq, sink, since_ms, since_ms if due == since else milliseconds(due), None, None, 0) for sink, due in deliveries]
-    rows: list[DeliveryRow] = []
-    for sink, due in deliveries:
-        ordered = sink in new.in_order and bool(new.message.sr_uuid)
-        turn = (blob(new.message.sr_uuid), _event_ms(new)) if ordered else (None, None)
-        rows.append((seq, sink, away.since(sink, since_ms), milliseconds(due), *turn, 0))
-    return rows
-
-
 def _accepted_or_first(connection: sqlite3.Connection, judged: Judged, retention: float) -> Accepted | Duplicate:
     new = judged.new
     row = connection.execute("SELECT seq FROM messages WHERE id = ?", (new.message.id,)).fetchone()
@@ -143,7 +118,7 @@ def _accepted_or_first(connection: sqlite3.Connection, judged: Judged, retention
     if (duplicate := _duplicate(connection, new, retention)) is not None:
         return duplicate
     # The message that it repeats is older than retention, and `_duplicate` has just marked that one as forgotten.
-    cursor = connection.execute(_insert_messages(1), _message_row(judged))
+    cursor = connection.execute(_insert_messages(1), message_row(judged))
     if cursor.rowcount == 0 or cursor.lastrowid is None:
         raise sqlite3.IntegrityError("a message conflicts with none that can be found")
     return Accepted(cursor.lastrowid)
@@ -162,31 +137,10 @@ def _insert_deliveries(rows: int, columns: int) -> str:
     return f"INSERT INTO deliveries (state, {', '.join(names)}) VALUES {values}"
 
 
-def _message_row(judged: Judged) -> tuple[object, ...]:
-    new = judged.new
-    message = new.message
-    return (
-        message.id,
-        message.source,
-        blob(message.sender_id),
-        milliseconds(message.received_at),
-        _event_ms(new),
-        blob(message.content_type),
-        message.body,
-        _sha256(message.body) if message.sender_id is None else None,
-        identity_key(new.identity),
-        blob(message.event_type),
-        message.milestone,
-        blob(message.sr_uuid),
-        blob(message.reference_id),
-        judged.owes.status,
-    )
-
-
 def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float) -> Duplicate | None:
     """Find the first message that this one repeats, by the sender's id, then by identity; None if retention has none."""
     message = new.message
-    by_id = ("body_sha256 = ?", _sha256(message.body))
+    by_id = ("body_sha256 = ?", digest(message.body))
     if message.sender_id is not None:
         by_id = ("sender_id = ?", message.sender_id.encode())
     for reason, (condition, value) in (("message_id", by_id), ("identity", ("identity = ?", identity_key(new.identity)))):
@@ -207,7 +161,7 @@ def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float
             connection.execute(
                 "INSERT INTO conflicts (message, body_sha256, sender_id, received_ms, body) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
-                (seq, _sha256(message.body), blob(message.sender_id), milliseconds(message.received_at), message.body),
+                (seq, digest(message.body), blob(message.sender_id), milliseconds(message.received_at), message.body),
             )
         return Duplicate(first_id, "message_id" if reason == "message_id" else "identity", conflict)
     return None
@@ -222,12 +176,12 @@ def settle(connection: sqlite3.Connection, batch: Sequence[Settlement], changes:
 
 def _settle_some(connection: sqlite3.Connection, batch: Sequence[Settlement], changes: Changes) -> list[bool]:
     """Settle different deliveries in two statements."""
-    moved = connection.execute(_settle(len(batch)), values_of([_settled_row(one) for one in batch])).fetchall()
+    moved = connection.execute(_settle(len(batch)), values_of([settled_row(one) for one in batch])).fetchall()
     in_time: dict[tuple[int, str], bytes | None] = {(seq, sink): sr for seq, sink, sr in moved}
     ended = [(one.seq, one.sink) for one in batch if (one.seq, one.sink) not in in_time]
     # A delivery that a person discarded may even be purged by now, and then nothing is left that an attempt could belong to.
     there = in_time.keys() | {(seq, sink) for seq, sink, *_ in find(connection, ended)}
-    attempts = [_attempt_row(one, one.attempt) for one in batch if one.attempt is not None and (one.seq, one.sink) in there]
+    attempts = [attempt_row(one, one.attempt) for one in batch if one.attempt is not None and (one.seq, one.sink) in there]
     if attempts:
         connection.execute(_insert_attempts(len(attempts)), values_of(attempts))
     left: list[Turn] = []
@@ -273,48 +227,3 @@ def _settle(rows: int) -> str:
         " WHERE deliveries.message = k.column1 AND deliveries.sink = k.column2 AND deliveries.state = 'queued'"
         " RETURNING message, sink, sr"
     )
-
-
-def _settled_row(settlement: Settlement) -> tuple[object, ...]:
-    transition, attempt = settlement.transition, settlement.attempt
-    return (
-        settlement.seq,
-        settlement.sink,
-        transition.state,
-        attempt.number if attempt is not None else None,
-        transition.retries,
-        milliseconds_or_none(transition.due_at),
-        milliseconds(settlement.at) if transition.state != "queued" else None,
-        transition.reason,
-    )
-
-
-def _attempt_row(settlement: Settlement, attempt: Attempt) -> tuple[object, ...]:
-    begun = milliseconds(attempt.started_at)
-    return (settlement.seq, settlement.sink, attempt.number, begun, attempt.duration_ms, *_outcome_columns(attempt.outcome))
-
-
-def _outcome_columns(outcome: Outcome) -> tuple[OutcomeName, str | None, int | None, str, str]:
-    name = OUTCOME_NAMES[type(outcome)]
-    if isinstance(outcome, Delivered):
-        return name, None, outcome.status, outcome.detail, ""
-    return name, outcome.reason.value, outcome.status, outcome.detail, outcome.answer
-
-
-def _event_ms(new: NewMessage) -> int:
-    return milliseconds(new.message.received_at if new.event_at is None else new.event_at)
-
-
-def _sha256(body: bytes) -> bytes:
-    return hashlib.sha256(body).digest()
-
-
-def identity_key(identity: str | None) -> bytes | None:
-    """Return the end of an identity, where its timestamp stands, and a digest of the whole.
-
-    A digest alone would put every new row on another page of the index; events that come together now lie together.
-    """
-    if identity is None:
-        return None
-    text = identity.encode()
-    return text[-28:] + hashlib.sha256(text).digest()[:16]

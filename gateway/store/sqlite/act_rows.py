@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
 
 from gateway.core.documents import ActOnDelivery, ActOnSink
-from gateway.store.sqlite.columns import milliseconds
-from gateway.store.sqlite.counting import Changes
-
-MOST_ACTS: Final = 5000
-"""Acts on deliveries in one page."""
-MOST_KEPT: Final = 10_000
-"""Acts on sinks that are kept."""
+from gateway.store import bounds
+from gateway.store.columns import milliseconds
+from gateway.store.counted import Changes
 
 
 def acts_on_deliveries(connection: sqlite3.Connection, before: int | None, limit: int) -> list[ActOnDelivery]:
-    """Read a page of the acts on deliveries before an id, at most MOST_ACTS."""
+    """Read a page of the acts on deliveries before an id, at most `bounds.MOST_ACTS`."""
     rows = connection.execute(
         "SELECT id, sink, at_ms, actor, claimed, act FROM acts WHERE id < ifnull(?, 9223372036854775807)"
         " ORDER BY id DESC LIMIT ?",
-        (before, min(limit, MOST_ACTS)),
+        (before, min(limit, bounds.MOST_ACTS)),
     )
     return [ActOnDelivery(id, sink, at_ms / 1000, actor, claimed, act) for id, sink, at_ms, actor, claimed, act in rows]
 
@@ -50,7 +45,7 @@ def keep_act(
     row = (milliseconds(now), actor, claimed, act, subject, detail)
     query = "INSERT INTO sink_acts (at_ms, actor, claimed, act, subject, detail) VALUES (?, ?, ?, ?, ?, ?)"
     made = connection.execute(query, row).lastrowid or 0
-    connection.execute("DELETE FROM sink_acts WHERE id <= ?", (made - MOST_KEPT,))
+    connection.execute("DELETE FROM sink_acts WHERE id <= ?", (made - bounds.MOST_SINK_ACTS,))
     return made
 
 

@@ -7,9 +7,9 @@ from collections.abc import Collection
 
 from gateway.core.records import BYTES_BESIDE_BODY, Claimed, Owed
 from gateway.store.base import MOST_CLAIMED_BYTES
-from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
+from gateway.store.columns import MESSAGE_COLUMNS, message_of, milliseconds
 from gateway.store.sqlite.sink_rows import away_of
-from gateway.store.sqlite.timeline import read_timeline
+from gateway.store.sqlite.timeline_row import read_timeline
 
 _OPEN = "SELECT message, due_ms FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'queued' AND behind = {}"
 _FIRST_DUE = " ORDER BY due_ms, message LIMIT ?2"

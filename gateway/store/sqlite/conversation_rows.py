@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from gateway.core.conversation import Conversation
-from gateway.store.sqlite.columns import milliseconds
-from gateway.store.sqlite.counting import Changes
+from gateway.store.columns import milliseconds
+from gateway.store.counted import Changes
 
 
 def find(connection: sqlite3.Connection, *, sink: str, channel: str, sr: str) -> Conversation | None:

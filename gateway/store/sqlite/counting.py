@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 
 from gateway.core.documents import CounterPage, Recount
 from gateway.core.records import Counts
 from gateway.core.selection import DELIVERY_STATES
+from gateway.store.counted import Changes
 from gateway.store.sqlite.many_rows import MOST_ROWS, marks, values_of
-
-Changes = Counter[tuple[str, str]]
-"""The number of deliveries that a transaction adds (or takes away), by sink and state."""
 
 
 def count(connection: sqlite3.Connection, changes: Changes) -> None:

@@ -10,15 +10,10 @@ from typing import Final
 
 from gateway.core.documents import DeadDelivery, DeadPage, SinkAttempt
 from gateway.core.selection import Target
-from gateway.store.sqlite.paging import END, sinks_with
-from gateway.store.sqlite.queries import ATTEMPT, attempt_of
+from gateway.store import bounds
+from gateway.store.columns import ATTEMPT, attempt_of
+from gateway.store.sqlite.paging import sinks_with
 
-MOST_DEAD: Final = 1000
-"""Dead deliveries in one page: about 20 µs each."""
-_NEWEST: Final = 3000
-"""Messages, and attempts at all sinks, among which the last attempts at one sink are looked for."""
-_WAITING: Final = 20
-"""Dead deliveries, and deliveries that wait for their next attempt, whose last attempts count as well."""
 _DEAD: Final = (
     "SELECT message, sink FROM deliveries INDEXED BY deliveries_dead WHERE state = 'dead' AND sink = ?1 AND message <= ?2"
     " ORDER BY message DESC"
@@ -38,9 +33,9 @@ _LAST_DEAD: Final = (
 
 
 def dead(connection: sqlite3.Connection, sink: str | None, before: Target | None, limit: int) -> DeadPage:
-    """Read a page of dead deliveries, by message and then sink, both downwards, at most MOST_DEAD."""
-    size = min(limit, MOST_DEAD)
-    start = (END, "") if before is None else (before.seq, before.sink)
+    """Read a page of dead deliveries, by message and then sink, both downwards, at most `bounds.MOST_DEAD`."""
+    size = min(limit, bounds.MOST_DEAD)
+    start = (bounds.END, "") if before is None else (before.seq, before.sink)
     sinks = [sink] if sink is not None else list(sinks_with(connection, "dead", "deliveries_dead"))
     with ExitStack() as stack:
         each = [stack.enter_context(closing(connection.execute(_DEAD, (name, start[0])))) for name in sinks]
@@ -59,15 +54,14 @@ def last_attempts(connection: sqlite3.Connection, sink: str, limit: int) -> list
 
     It looks at the newest messages, and at deliveries that wait for another attempt or died last.
     """
-    columns = ", ".join(f"a.{name}" for name in ATTEMPT.split(", "))
     rows = connection.execute(
-        f"SELECT m.id, {columns} FROM (SELECT message, sink, attempt FROM attempts"
+        f"SELECT m.id, {ATTEMPT} FROM (SELECT message, sink, attempt FROM attempts"
         " WHERE message > (SELECT max(seq) FROM messages) - ?3 ORDER BY message DESC LIMIT ?3) newest"
         " JOIN attempts a ON a.message = newest.message AND a.sink = newest.sink AND a.attempt = newest.attempt"
         " JOIN messages m ON m.seq = a.message WHERE newest.sink = ?1"
-        f" UNION SELECT m.id, {columns} FROM (SELECT * FROM ({_OPEN}) UNION SELECT * FROM ({_LAST_DEAD})) waits"
+        f" UNION SELECT m.id, {ATTEMPT} FROM (SELECT * FROM ({_OPEN}) UNION SELECT * FROM ({_LAST_DEAD})) waits"
         " CROSS JOIN attempts a ON a.message = waits.message AND a.sink = ?1 JOIN messages m ON m.seq = a.message"
         " ORDER BY started_ms DESC LIMIT ?4",
-        (sink, _WAITING, _NEWEST, limit),
+        (sink, bounds.WAITING, bounds.NEWEST, limit),
     ).fetchall()
     return [SinkAttempt(row[0], attempt_of(row[1:])) for row in rows]

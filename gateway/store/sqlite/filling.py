@@ -16,8 +16,8 @@ from gateway.core.events import Event, decode
 from gateway.core.judge import judge
 from gateway.core.ledger import encode_facts
 from gateway.core.routing import GATEWAY
-from gateway.store.sqlite.columns import text
-from gateway.store.sqlite.counting import Changes
+from gateway.store.columns import text
+from gateway.store.counted import Changes
 from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
 

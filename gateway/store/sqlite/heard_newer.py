@@ -6,25 +6,20 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.core.events import Milestone
-from gateway.core.judge import AHEAD_MS
 from gateway.core.selection import Target
-from gateway.store.sqlite.request_lookup import Rows
+from gateway.store import bounds
+from gateway.store.columns import HAPPENED, VERDICTS
+from gateway.store.sqlite.overlay import Rows
 
-_MOST_LOOKED_AT: Final = 256
-"""Messages of a request that are looked at, the newest ones."""
-_HAPPENED: Final = f"CASE WHEN m.event_ms <= m.received_ms + {AHEAD_MS} THEN m.event_ms ELSE m.received_ms END"
-"""When the event of a message `m` happened, as `core.judge.instant_of` takes it."""
-_VERDICTS: Final = f"('{Milestone.AUTHENTIC.value}', '{Milestone.COUNTERFEIT.value}')"
 _TARGET: Final = (
-    f"SELECT e.request, {_HAPPENED}, ifnull(m.milestone IN {_VERDICTS}, 0)"
+    f"SELECT e.request, {HAPPENED}, ifnull(m.milestone IN {VERDICTS}, 0)"
     " FROM entries e JOIN messages m ON m.seq = e.message WHERE e.message = ?"
 )
 _HEARD: Final = (
     "WITH RECURSIVE chain (seq, before) AS (SELECT message, before FROM entries WHERE message = ?1 UNION ALL"
     " SELECT e.message, e.before FROM chain CROSS JOIN entries e ON e.message = chain.before LIMIT ?2)"
     " SELECT 1 FROM chain CROSS JOIN deliveries d ON d.message = chain.seq AND d.sink = ?3 AND d.state = 'delivered'"
-    f" CROSS JOIN messages m ON m.seq = chain.seq WHERE {_HAPPENED} > ?4 AND (NOT ?5 OR m.milestone IN {_VERDICTS}) LIMIT 1"
+    f" CROSS JOIN messages m ON m.seq = chain.seq WHERE {HAPPENED} > ?4 AND (NOT ?5 OR m.milestone IN {VERDICTS}) LIMIT 1"
 )
 
 
@@ -44,6 +39,6 @@ def late(connection: sqlite3.Connection, targets: Sequence[Target], rows: Rows) 
         if number is None:
             found.append(False)
             continue
-        newer = connection.execute(_HEARD, (heads[number], _MOST_LOOKED_AT, target.sink, happened, is_verdict))
+        newer = connection.execute(_HEARD, (heads[number], bounds.HEARD_LOOKED_AT, target.sink, happened, is_verdict))
         found.append(newer.fetchone() is not None)
     return found

@@ -11,13 +11,12 @@ import msgspec
 from gateway.core.documents import Health
 from gateway.core.errors import StoreCorrupt
 from gateway.core.records import Counts
+from gateway.store.miscounts import MOST, miscounts
 from gateway.store.sqlite import counting
 from gateway.store.sqlite.backup import facts
 from gateway.store.sqlite.migrations import check_written, scripts
 from gateway.store.sqlite.sqlite_errors import translated
 
-_MOST = 20
-"""Findings of one kind that a check tells: the first ones say enough."""
 _AT_ONCE = 10_000
 """Messages whose deliveries one statement counts: sorting more takes a temporary file, which a sandbox may deny."""
 
@@ -57,8 +56,8 @@ def examine(connection: sqlite3.Connection, path: Path) -> Health:
 
 
 def _damage(connection: sqlite3.Connection) -> list[str]:
-    said = [text for (text,) in connection.execute(f"PRAGMA integrity_check({_MOST})")]
-    lost = connection.execute("PRAGMA foreign_key_check").fetchmany(_MOST)
+    said = [text for (text,) in connection.execute(f"PRAGMA integrity_check({MOST})")]
+    lost = connection.execute("PRAGMA foreign_key_check").fetchmany(MOST)
     alone = [f"a row of {table} belongs to no row of {parent}" for table, _, parent, _ in lost]
     return [text for text in said if text != "ok"] + alone
 
@@ -76,11 +75,7 @@ def _miscounted(connection: sqlite3.Connection) -> list[str]:
             (begin, begin + _AT_ONCE - 1),
         )
         counted.update({(sink, state): number for sink, state, number in rows})
-    return [
-        f"{state} deliveries to {sink}: the counter says {kept[sink, state]}, there are {counted[sink, state]}"
-        for sink, state in sorted(kept.keys() | counted.keys())
-        if kept[sink, state] != counted[sink, state]
-    ][:_MOST]
+    return miscounts(kept, counted)
 
 
 def quick_check(connection: sqlite3.Connection) -> str:

@@ -12,101 +12,26 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
 
 from gateway.core.outcome import Reason
-from gateway.core.records import Accepted, Joined, Message
+from gateway.core.records import Joined, Message
+from gateway.store.columns import MESSAGE_COLUMNS, JoinPart, message_of, milliseconds
+from gateway.store.counted import Changes
+from gateway.store.join_plan import NO_JOINS, First, JoinKey, Plan, planned, wanted_joins
+from gateway.store.ledger_state import Judged
+from gateway.store.new_rows import DeliveryRow
 from gateway.store.sqlite import ordering
-from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
-from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.judging import Judged
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
 from gateway.store.sqlite.sink_rows import absences
 
-_Key = tuple[int, int, str]
-"""The number of a service request, a round of it, and a sink."""
 _DISCARDED_ROW = f"(?, ?, ?, ?, 'discarded', '{Reason.JOINED.value}')"
 _DUE_ROW = "(?, ?, ?, 'queued', 0)"
 
 
-class _First(NamedTuple):
-    """The first event of a round at a sink."""
-
-    seq: int
-    message_id: str
-    milestone: str
-    open: bool
-    """Its partner may still be linked to it."""
-
-
-class Plan(NamedTuple):
-    """The joins of some messages that are being accepted."""
-
-    accepted: dict[int, Accepted]
-    """The results that differ from those of messages without a join, by seq."""
-    waits: dict[tuple[int, str], float]
-    """The seconds that the delivery of a message to a sink waits."""
-    opened: dict[_Key, int]
-    """The messages that open a join."""
-    linked: dict[_Key, tuple[int, int]]
-    """The messages that are told with another one, each after the message whose delivery tells it."""
-    joined: frozenset[tuple[int, str]]
-    """The deliveries that are not made, because another one tells their message."""
-
-
-class JoinPart(NamedTuple):
-    """The part of a delivery in a joined message."""
-
-    told_by: str | None
-    """The id of the message whose delivery tells it."""
-    tells: str | None
-    """The id of the message that it tells as well."""
-    open: bool
-    """Its partner may still be linked to it."""
-
-    def facts(self, state: str, reason: str | None) -> dict[str, Any]:
-        """Return what is true of a delivery in this state, by the names of `DeliveryFacts`."""
-        told = state == "discarded" and reason == Reason.JOINED
-        return {"told_by": self.told_by if told else None, "tells": self.tells, "waits": self.open and state == "queued"}
-
-
-_NONE = Plan({}, {}, {}, {}, frozenset())
-
-
 def plan(connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]], numbers: Sequence[int | None]) -> Plan:
-    """Decide which of the accepted messages wait at a sink, and which are told with one that waits.
-
-    Args:
-        accepted: the messages in the order of acceptance, each with its seq.
-        numbers: the numbers of their service requests.
-    """
-    wanted = [
-        (one, seq, (number, one.facts.round, sink), seconds)
-        for (one, seq), number in zip(accepted, numbers, strict=True)
-        if one.owes.waits and number is not None and one.facts is not None
-        for sink, seconds in one.owes.waits
-    ]
-    if not wanted:
-        return _NONE
-    firsts = _firsts(connection, {key for _, _, key, _ in wanted})
-    waits: dict[tuple[int, str], float] = {}
-    opened: dict[_Key, int] = {}
-    linked: dict[_Key, tuple[int, int]] = {}
-    results: dict[int, Accepted] = {}
-    for one, seq, key, seconds in wanted:
-        message, sink = one.new.message, key[2]
-        before = results.get(seq) or Accepted(seq)
-        first = firsts.get(key)
-        if first is None:
-            firsts[key] = _First(seq, message.id, message.milestone or "", open=True)
-            opened[key], waits[seq, sink] = seq, seconds
-            results[seq] = Accepted(seq, (*before.waiting, sink), before.joined)
-        elif first.open and first.milestone != message.milestone:
-            firsts[key] = first._replace(open=False)
-            linked[key] = first.seq, seq
-            results[seq] = Accepted(seq, before.waiting, (*before.joined, Joined(sink, first.message_id)))
-    joined = frozenset((partner, key[2]) for key, (_, partner) in linked.items())
-    return Plan(results, waits, opened, linked, joined)
+    """Decide which of the accepted messages wait at a sink, and which are told with one that waits; see `join_plan`."""
+    wanted = wanted_joins(accepted, numbers)
+    return planned(wanted, _firsts(connection, {one.key for one in wanted})) if wanted else NO_JOINS
 
 
 def write(connection: sqlite3.Connection, plan: Plan, accepted: Sequence[tuple[Judged, int]], changes: Changes) -> None:
@@ -168,7 +93,7 @@ def part(connection: sqlite3.Connection, changes: Changes, *, seq: int, sink: st
         return False
     since_ms, due_ms = absences(connection).since(sink, milliseconds(now)), milliseconds(now)
     turn = (sr, event_ms) if in_order and sr is not None else (None, None)
-    new: ordering.DeliveryRow = (partner, sink, since_ms, due_ms, *turn, 0)
+    new: DeliveryRow = (partner, sink, since_ms, due_ms, *turn, 0)
     (placed,) = ordering.take(connection, [new]) if turn != (None, None) else [new]
     connection.execute(
         "INSERT INTO deliveries (message, sink, since_ms, due_ms, sr, event_ms, behind, state) VALUES"
@@ -216,8 +141,8 @@ def is_still_owed(connection: sqlite3.Connection, seq: int) -> bool:
     return connection.execute(query, (seq,)).fetchone() is not None
 
 
-def _firsts(connection: sqlite3.Connection, keys: Collection[_Key]) -> dict[_Key, _First]:
-    found: dict[_Key, _First] = {}
+def _firsts(connection: sqlite3.Connection, keys: Collection[JoinKey]) -> dict[JoinKey, First]:
+    found: dict[JoinKey, First] = {}
     for some in chunks(sorted(keys)):
         rows = connection.execute(
             "SELECT j.request, j.round, j.sink, j.message, m.id, m.milestone,"
@@ -227,7 +152,7 @@ def _firsts(connection: sqlite3.Connection, keys: Collection[_Key]) -> dict[_Key
             " JOIN messages m ON m.seq = j.message LEFT JOIN deliveries d ON d.message = j.message AND d.sink = j.sink",
             values_of(some),
         )
-        found |= {(row[0], row[1], row[2]): _First(row[3], row[4], row[5], bool(row[6])) for row in rows}
+        found |= {(row[0], row[1], row[2]): First(row[3], row[4], row[5], bool(row[6])) for row in rows}
     return found
 
 

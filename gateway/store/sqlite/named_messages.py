@@ -6,16 +6,10 @@ import sqlite3
 from collections.abc import Collection, Iterable
 
 from gateway.core.references import folded
+from gateway.store import bounds
 from gateway.store.base import MOST_NAMED
 from gateway.store.sqlite import paging, request_lookup
-from gateway.store.sqlite.request_lookup import Rows
-
-_FEW = 10_000
-"""Messages that a page finds by their ids and puts in order; more are a good part of the table, which is walked instead."""
-FEW_OF_REQUESTS = 4000
-"""Messages that a page finds by their requests: each is a look at a page of the file that no other message has led to."""
-FEW_REQUESTS = 1000
-"""Requests whose messages a page puts in order. More of them have more messages than that, as a rule."""
+from gateway.store.sqlite.overlay import Rows
 
 Found = tuple[list[int], int | None]
 """Seqs in order, and the seq to go on after (None at the end)."""
@@ -51,7 +45,7 @@ def begun(connection: sqlite3.Connection, text: str, after: int, rows: Rows) -> 
     """Find the next messages of which one of the first three ids begins like this; at most MOST_NAMED."""
     raw = text.encode()
     ids = (text, f"{text}\uffff", raw, raw + b"\xff")
-    heads = request_lookup.heads_begun(connection, text, rows, FEW_REQUESTS) if rows.live else None
+    heads = request_lookup.heads_begun(connection, text, rows, bounds.FEW_REQUESTS) if rows.live else None
     found = None if heads is None else _chained(connection, heads.values())
     if found is None or _many(connection, "id", *ids[:2]) or _many(connection, "sender_id", *ids[2:]):
         return _walked(
@@ -75,8 +69,8 @@ def _chained(connection: sqlite3.Connection, heads: Iterable[int]) -> set[int] |
     """Read the messages of requests, from their newest ones on; None if there are too many to be put in order."""
     found: set[int] = set()
     for head in heads:
-        found.update(request_lookup.chain(connection, head, FEW_OF_REQUESTS + 1))
-        if len(found) > FEW_OF_REQUESTS:
+        found.update(request_lookup.chain(connection, head, bounds.FEW_OF_REQUESTS + 1))
+        if len(found) > bounds.FEW_OF_REQUESTS:
             return None
     return found
 
@@ -89,14 +83,14 @@ def _walked(connection: sqlite3.Connection, condition: str, values: tuple[object
     go_on = paging.last_of_the_next(connection, after)
     rows = connection.execute(
         f"SELECT seq FROM messages WHERE seq > ?1 AND seq <= ?2 AND ({condition}) ORDER BY seq LIMIT {MOST_NAMED}",
-        (after, paging.END if go_on is None else go_on, *values),
+        (after, bounds.END if go_on is None else go_on, *values),
     )
     seqs = [seq for (seq,) in rows]
     return seqs, seqs[-1] if len(seqs) == MOST_NAMED else go_on
 
 
 def _many(connection: sqlite3.Connection, column: str, low: object, high: object) -> bool:
-    query = f"SELECT 1 FROM messages WHERE {column} >= ? AND {column} < ? LIMIT 1 OFFSET {_FEW}"
+    query = f"SELECT 1 FROM messages WHERE {column} >= ? AND {column} < ? LIMIT 1 OFFSET {bounds.FEW_OF_IDS}"
     return connection.execute(query, (low, high)).fetchone() is not None
 
 

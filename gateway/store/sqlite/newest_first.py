@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.core.selection import Selection
-from gateway.store.sqlite import arrivals, paging
-from gateway.store.sqlite.paging import END, conditions, window
+from gateway.store import bounds
+from gateway.store.sqlite import arrivals
+from gateway.store.sqlite.paging import conditions, window
 
 _BLOCKS_DOWN: Final = "WITH RECURSIVE blocks (block) AS (VALUES (?1) UNION ALL SELECT block - 1 FROM blocks WHERE block > ?2)"
 """The blocks from the first parameter down to the second."""
@@ -22,7 +23,7 @@ def messages(
     Args:
         before: None begins with the newest message.
     """
-    begun = END if before is None else before
+    begun = bounds.END if before is None else before
     start, go_on = (begun, None) if seqs is not None else _begin(connection, selection, begun)
     if start is None:
         return [], go_on
@@ -56,7 +57,7 @@ def _begin(connection: sqlite3.Connection, selection: Selection, before: int) ->
     last = arrivals.last_block(connection, since, until, row[0])
     if last is None or last < oldest:
         return None, None
-    first = max(oldest, last - paging.BLOCKS + 1)
+    first = max(oldest, last - bounds.BLOCKS + 1)
     row = connection.execute(
         f"{_BLOCKS_DOWN} SELECT block FROM blocks CROSS JOIN messages INDEXED BY messages_by_time ON seq >> 8 = block"
         " AND received_ms >= ?3 AND received_ms < ?4 LIMIT 1",
@@ -71,11 +72,11 @@ def _last_message(connection: sqlite3.Connection, selection: Selection, before: 
     """Find the last of the LOOKED_AT messages that a page looks at; None if there are fewer."""
     if selection.status in (None, "accepted"):
         query = "SELECT seq FROM messages WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
-        row = connection.execute(query, (before, paging.LOOKED_AT - 1)).fetchone()
+        row = connection.execute(query, (before, bounds.LOOKED_AT - 1)).fetchone()
     else:
         query = (
             "SELECT seq FROM messages INDEXED BY messages_by_status WHERE status = ? AND status <> 'accepted' AND seq < ?"
             " ORDER BY seq DESC LIMIT 1 OFFSET ?"
         )
-        row = connection.execute(query, (selection.status, before, paging.LOOKED_AT - 1)).fetchone()
+        row = connection.execute(query, (selection.status, before, bounds.LOOKED_AT - 1)).fetchone()
     return None if row is None else int(row[0])

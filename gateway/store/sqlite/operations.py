@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from gateway.core.records import Step
 from gateway.core.selection import Act, Target
+from gateway.store.columns import milliseconds
+from gateway.store.counted import Changes
 from gateway.store.sqlite import ordering, unlogged
 from gateway.store.sqlite.accept_settle import find
-from gateway.store.sqlite.columns import milliseconds
-from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.many_rows import EXISTING, chunks, marks, values_of
 from gateway.store.sqlite.sink_rows import absences
 

@@ -10,21 +10,16 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from functools import cache
 
-from gateway.store.sqlite.counting import Changes
+from gateway.store import turns
+from gateway.store.counted import Changes
+from gateway.store.new_rows import DeliveryRow
 from gateway.store.sqlite.many_rows import EXISTING, chunks, marks, values_of
+from gateway.store.turns import Place, Turn
 
-DeliveryRow = tuple[int, str, int, int, bytes | None, int | None, int]
-"""A new delivery: message, sink, since_ms, due_ms, sr, event_ms, behind."""
-Turn = tuple[str, bytes]
-"""A sink and a service request."""
 _FIRST = (
     "(SELECT {} FROM deliveries INDEXED BY deliveries_by_sr WHERE sink = k.column1 AND sr = k.column2 AND state = 'queued'"
     " ORDER BY event_ms, message LIMIT 1)"
 )
-Place = tuple[int, int]
-"""The due_ms and the message of an open delivery that is not behind another one of its sink."""
-BEGINNING: Place = (-(1 << 62), 0)
-"""A place before every delivery."""
 _ORDERED_ROW = "(?, ?, ?, ?, ?, ?, ?, 'queued')"
 
 
@@ -34,14 +29,10 @@ def take(connection: sqlite3.Connection, rows: Sequence[DeliveryRow]) -> list[De
     Returns the rows to be inserted, each with its value of `behind`.
     """
     stored = _firsts(connection, {(row[1], row[4]) for row in rows if row[4] is not None})
-    first = dict(stored)
-    for seq, sink, _, _, sr, event_ms, _ in rows:
-        if sr is not None and event_ms is not None:
-            first[sink, sr] = min(first.get((sink, sr), (event_ms, seq)), (event_ms, seq))
-    overtaken = [(place[1], turn[0]) for turn, place in stored.items() if first[turn] != place]
+    placed, overtaken = turns.placed(rows, stored)
     for part in chunks(overtaken):
         connection.execute(_stand_behind(len(part)), values_of(part))
-    return [row if row[4] is None else (*row[:6], int(first[row[1], row[4]] != (row[5], row[0]))) for row in rows]
+    return placed
 
 
 def pass_on(connection: sqlite3.Connection, left: Collection[Turn]) -> None:

@@ -1,7 +1,4 @@
-"""Pages of bounded cost: one page of an answer looks at so few rows that it takes less than 25 ms, whatever the filters.
-
-A page that has looked at so many rows ends there, and says where to go on. It may be short, or empty, before the last one.
-"""
+"""Pages of messages and deliveries, of bounded cost as `store.bounds` says."""
 
 from __future__ import annotations
 
@@ -12,21 +9,9 @@ from contextlib import ExitStack, closing
 from itertools import islice
 
 from gateway.core.selection import Selection, Target
+from gateway.store import bounds
+from gateway.store.columns import milliseconds
 from gateway.store.sqlite import arrivals
-from gateway.store.sqlite.columns import milliseconds
-
-END = 2**63 - 1
-"""A seq beyond every message."""
-LOOKED_AT = 10_000
-"""Rows of a table, or entries of an index, that a page walks."""
-LOOKED_UP = 1000
-"""Deliveries that a page finds in the index of a state, and then looks up one by one."""
-BLOCKS = 2048
-"""Blocks of 256 messages that a page looks into: half a million messages."""
-MOST_QUEUED = 20_000
-"""Queued deliveries that a page puts in order. More of them are a good part of the table, which is walked instead."""
-MOST_COUNTED = 100_000
-"""Queued deliveries among which a page looks for the first one."""
 
 IN_BLOCKS = "WITH RECURSIVE blocks (block) AS (VALUES (?1) UNION ALL SELECT block + 1 FROM blocks WHERE block < ?2)"
 """The blocks from the first parameter to the second."""
@@ -45,7 +30,7 @@ def begin(connection: sqlite3.Connection, selection: Selection, after: int) -> t
         return None, None
     (newest,) = connection.execute("SELECT max(seq) >> 8 FROM messages").fetchone()
     first = arrivals.first_block(connection, since, until, row[0])
-    last = min(newest, first + BLOCKS - 1)
+    last = min(newest, first + bounds.BLOCKS - 1)
     row = connection.execute(
         f"{IN_BLOCKS} SELECT block FROM blocks CROSS JOIN messages INDEXED BY messages_by_time ON seq >> 8 = block"
         " AND received_ms >= ?3 AND received_ms < ?4 LIMIT 1",
@@ -72,7 +57,7 @@ def messages(
         values.append(selection.status)
     rows = connection.execute(
         f"SELECT m.seq FROM messages m WHERE m.seq > ? AND m.seq <= ?{where} ORDER BY m.seq LIMIT ?",
-        (start, END if last is None else last, *values, limit),
+        (start, bounds.END if last is None else last, *values, limit),
     ).fetchall()
     found = [seq for (seq,) in rows]
     return found, found[-1] if len(found) == limit else last
@@ -118,7 +103,7 @@ def _walked(
     of_these = "" if seqs is None else f" AND message IN ({','.join(map(str, seqs))})"
     row = connection.execute(
         f"SELECT message, sink FROM deliveries WHERE (message, sink) > (?, ?){of_these} ORDER BY message, sink LIMIT 1 OFFSET ?",
-        (start.seq, start.sink, LOOKED_AT - 1),
+        (start.seq, start.sink, bounds.LOOKED_AT - 1),
     ).fetchone()
     last = None if row is None else Target(*row)
     where, values = conditions(selection, seqs)
@@ -133,7 +118,7 @@ def _walked(
     if selection.sink is not None:
         where += " AND +d.sink = ?"
         values.append(selection.sink)
-    bound = (END, "") if last is None else (last.seq, last.sink)
+    bound = (bounds.END, "") if last is None else (last.seq, last.sink)
     rows = connection.execute(
         "SELECT d.message, d.sink FROM deliveries d WHERE (d.message, d.sink) > (?, ?) AND d.message <= ?"
         f" AND (d.message, d.sink) <= (?, ?){where} ORDER BY d.message, d.sink LIMIT ?",
@@ -153,7 +138,7 @@ def _of_states(connection: sqlite3.Connection, states: Sequence[str], sink: str 
         if entries is None:
             return None
         each.append(entries)
-    return list(islice(heapq.merge(*each, key=_place), LOOKED_UP))
+    return list(islice(heapq.merge(*each, key=_place), bounds.LOOKED_UP))
 
 
 def _ended(connection: sqlite3.Connection, state: str, sink: str | None, start: Target) -> list[Target]:
@@ -166,31 +151,31 @@ def _ended(connection: sqlite3.Connection, state: str, sink: str | None, start: 
     with ExitStack() as stack:
         each = [stack.enter_context(closing(connection.execute(query, (name, start.seq)))) for name in sinks]
         merged = (Target(*row) for row in heapq.merge(*each) if row > _place(start))
-        return list(islice(merged, LOOKED_UP))
+        return list(islice(merged, bounds.LOOKED_UP))
 
 
 def _queued(connection: sqlite3.Connection, sink: str | None, start: Target) -> list[Target] | None:
     """Put the entries in order, which the index has by due time; None if there are more than MOST_QUEUED."""
-    if _queued_by_counters(connection, sink) > MOST_QUEUED:
+    if _queued_by_counters(connection, sink) > bounds.MOST_QUEUED:
         return None
     index = "deliveries INDEXED BY deliveries_due WHERE state = 'queued' AND sink = ?1"
     count = f"SELECT count(*) FROM (SELECT 1 FROM {index} LIMIT ?2)"
-    left = MOST_QUEUED
+    left = bounds.MOST_QUEUED
     sinks = [sink] if sink is not None else list(sinks_with(connection, "queued", "deliveries_due"))
     for name in sinks:
         left -= connection.execute(count, (name, left + 1)).fetchone()[0]
         if left < 0:
             return None
     query = f"SELECT message, sink FROM {index} AND message >= ?2 ORDER BY message LIMIT ?3"
-    each = [connection.execute(query, (name, start.seq, LOOKED_UP + 1)).fetchall() for name in sinks]
-    return list(islice((Target(*row) for row in heapq.merge(*each) if row > _place(start)), LOOKED_UP))
+    each = [connection.execute(query, (name, start.seq, bounds.LOOKED_UP + 1)).fetchall() for name in sinks]
+    return list(islice((Target(*row) for row in heapq.merge(*each) if row > _place(start)), bounds.LOOKED_UP))
 
 
 def _first_queued(connection: sqlite3.Connection, sink: str | None, after: int) -> int:
     """Find the first message from `after` on that has a queued delivery; `after` itself if more than MOST_COUNTED are queued."""
-    if _queued_by_counters(connection, sink) > MOST_COUNTED:
+    if _queued_by_counters(connection, sink) > bounds.MOST_COUNTED:
         return after
-    left, first = MOST_COUNTED, END
+    left, first = bounds.MOST_COUNTED, bounds.END
     for name in [sink] if sink is not None else list(sinks_with(connection, "queued", "deliveries_due")):
         found, number = connection.execute(
             "SELECT min(message) FILTER (WHERE message >= ?), count(*) FROM (SELECT message FROM deliveries"
@@ -200,7 +185,7 @@ def _first_queued(connection: sqlite3.Connection, sink: str | None, after: int) 
         left -= number
         if left < 0:
             return after
-        first = min(first, END if found is None else found)
+        first = min(first, bounds.END if found is None else found)
     return first
 
 
@@ -230,7 +215,7 @@ def _looked_up(
             found.append(entry)
             if len(found) == limit:
                 return found, entry
-    return found, entries[-1] if len(entries) == LOOKED_UP else None
+    return found, entries[-1] if len(entries) == bounds.LOOKED_UP else None
 
 
 def _last_message(connection: sqlite3.Connection, selection: Selection, after: int) -> int | None:
@@ -241,14 +226,14 @@ def _last_message(connection: sqlite3.Connection, selection: Selection, after: i
         "SELECT seq FROM messages INDEXED BY messages_by_status WHERE status = ? AND status <> 'accepted' AND seq > ?"
         " ORDER BY seq LIMIT 1 OFFSET ?"
     )
-    row = connection.execute(query, (selection.status, after, LOOKED_AT - 1)).fetchone()
+    row = connection.execute(query, (selection.status, after, bounds.LOOKED_AT - 1)).fetchone()
     return None if row is None else int(row[0])
 
 
 def last_of_the_next(connection: sqlite3.Connection, after: int) -> int | None:
     """Find the seq of the last of the next LOOKED_AT messages; None if there are fewer."""
     query = "SELECT seq FROM messages WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?"
-    row = connection.execute(query, (after, LOOKED_AT - 1)).fetchone()
+    row = connection.execute(query, (after, bounds.LOOKED_AT - 1)).fetchone()
     return None if row is None else int(row[0])
 
 
@@ -270,7 +255,7 @@ def conditions(selection: Selection, seqs: Sequence[int] | None) -> tuple[str, l
 def window(selection: Selection) -> tuple[int, int]:
     """Return the window of time of a selection: from a millisecond on, and up to before another one."""
     since, until = selection.since, selection.until
-    return 0 if since is None else milliseconds(since), END if until is None else milliseconds(until)
+    return 0 if since is None else milliseconds(since), bounds.END if until is None else milliseconds(until)
 
 
 def _place(target: Target) -> tuple[int, str]:

@@ -8,15 +8,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from gateway.core.ledger import decode_request
-from gateway.core.watches import present_state
+from gateway.store.counted import Changes
 from gateway.store.sqlite import request_rows, watch_rows
-from gateway.store.sqlite.columns import milliseconds, text
-from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.hot_rows import Key, Standing
 from gateway.store.sqlite.judging import Ledger
-from gateway.store.sqlite.request_lookup import Rows
-from gateway.store.sqlite.watch_rows import ForeignTimer, TimerKey
+from gateway.store.sqlite.overlay import Rows
+from gateway.store.standing_timers import has_passed, request_of
+from gateway.store.timer_rows import ForeignTimer, TimerKey
 
 
 def of_page(
@@ -29,26 +26,14 @@ def of_page(
     Returns what `drop` takes, and the key to go on after; None at the end.
     """
     timers, go_on = watch_rows.timers_after(connection, after, size)
-    keys = {_key(timer) for timer in timers}
-    kept = request_rows.read(connection, keys) | {key: rows.unflushed[key] for key in keys & rows.unflushed.keys()}
-    return [timer for timer in timers if _has_passed(timer, kept.get(_key(timer)), exact=exact)], go_on
+    keys = {request_of(timer) for timer in timers}
+    kept = request_rows.read(connection, keys) | rows.of(keys)
+    return [timer for timer in timers if has_passed(timer, kept.get(request_of(timer)), exact=exact)], go_on
 
 
 def drop(connection: sqlite3.Connection, changes: Changes, *, timers: Sequence[ForeignTimer], ledger: Ledger, exact: bool) -> int:
     """Delete those of some timers whose state has passed. Returns how many."""
-    ledger.load(connection, {_key(timer) for timer in timers})
-    passed = [timer for timer in timers if _has_passed(timer, ledger.standing(_key(timer)), exact=exact)]
+    ledger.load(connection, {request_of(timer) for timer in timers})
+    passed = [timer for timer in timers if has_passed(timer, ledger.standing(request_of(timer)), exact=exact)]
     watch_rows.drop(connection, changes, timers=passed)
     return len(passed)
-
-
-def _has_passed(timer: ForeignTimer, standing: Standing | None, *, exact: bool) -> bool:
-    if standing is None:
-        return False
-    _, _, _, state, entered_ms = timer
-    present = present_state(decode_request(standing.row))
-    return present is None or present[0] != text(state) or (exact and milliseconds(present[1]) != entered_ms)
-
-
-def _key(timer: ForeignTimer) -> Key:
-    return timer[0], timer[1].decode()

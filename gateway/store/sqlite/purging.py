@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 
-from msgspec import Struct
-
 from gateway.core.outcome import Reason
+from gateway.store.columns import milliseconds
+from gateway.store.counted import Changes
+from gateway.store.purged import Purged
 from gateway.store.sqlite import rulebook
-from gateway.store.sqlite.columns import milliseconds
-from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.joining import is_still_owed
 from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.unlinking import unlink
@@ -19,19 +18,6 @@ _MOST_PURGED = 1000
 _PAGE = 4096
 _FEW = 16
 """Conflicting duplicates deleted at once: the body of each may be as large as a message."""
-
-
-class Purged(Struct, frozen=True):
-    """The result of one slice."""
-
-    gone: int
-    """Deleted messages."""
-    last: int
-    """The last seq that the slice looked at."""
-    any_old: bool
-    """Some message was older than retention."""
-    at_end: bool
-    """There are no messages beyond `last`."""
 
 
 def purge_slice(

@@ -9,9 +9,6 @@ from typing import Any
 from gateway.core.documents import (
     AttemptFacts,
     Chosen,
-    Conflict,
-    DeliveryFacts,
-    DeliveryStory,
     DeliverySummary,
     Ids,
     KeptMessage,
@@ -20,27 +17,26 @@ from gateway.core.documents import (
     RoutingPage,
     Story,
 )
-from gateway.core.evidence_file import BEFORE_THIS_VERSION, NOT_SIGNED, EvidenceMessage, KeptSignature, NotKept, RulesSnapshot
-from gateway.core.ledger import decode_facts
+from gateway.core.evidence_file import EvidenceMessage
 from gateway.core.selection import DeliveryState, Selection, Target
+from gateway.store import bounds
+from gateway.store.answers import EVIDENCE, STORY, evidence_of, story_of
+from gateway.store.columns import (
+    ATTEMPT,
+    DELIVERY,
+    IDS,
+    MESSAGE_COLUMNS,
+    SIGNED_COLUMNS,
+    attempt_of,
+    delivery_of,
+    facts_of,
+    ids_of,
+    message_of,
+    milliseconds,
+    signed_of,
+)
 from gateway.store.sqlite import joining, kept_traces, newest_first, paging
-from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
-from gateway.store.sqlite.kept_traces import SIGNED_COLUMNS, TRACE_COLUMNS, signed_of
 from gateway.store.sqlite.suppressed_rows import suppressed_sinks
-
-MOST_ATTEMPTS = 20
-"""The last attempts at each delivery that a story tells. `attempts` has all of them, in pages."""
-MOST_CONFLICTS = 10
-"""Conflicting duplicates that a story tells: the body of each may be as large as a message."""
-_CONFLICTS_ORDERED = 1000
-"""Conflicting duplicates among which the query looks for the earliest ones."""
-_IDS = "id, sender_id, source, event_type, milestone, sr_uuid, reference_id"
-ATTEMPT = "attempt, started_ms, duration_ms, outcome, reason, status, detail, answer"
-"""The columns of `attempt_of`, of the table of attempts."""
-_DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
-"""The due time by the wall clock of now, in SQL."""
-DELIVERY = f"d.sink, d.state, d.attempts, d.reason, {_DUE_MS}, d.ended_ms"
-"""The columns of `delivery_of`, of a table of deliveries that the query calls `d`."""
 
 
 def messages(
@@ -48,7 +44,7 @@ def messages(
 ) -> tuple[list[MessageSummary], int | None]:
     """Read a page of messages in the order of acceptance, and the seq to go on after; see `paging`.
 
-    The page also ends with the message that makes its deliveries more than LOOKED_AT.
+    The page also ends with the message that makes its deliveries more than `bounds.LOOKED_AT`.
     """
     return _summaries(connection, *paging.messages(connection, selection, seqs, after, limit))
 
@@ -63,15 +59,15 @@ def newest_messages(
 def _summaries(connection: sqlite3.Connection, found: list[int], go_on: int | None) -> tuple[list[MessageSummary], int | None]:
     page: list[MessageSummary] = []
     read = 0
-    query = f"SELECT {_IDS}, received_ms, status, duplicates FROM messages WHERE seq = ?"
+    query = f"SELECT {IDS}, m.received_ms, m.status, m.duplicates FROM messages m WHERE m.seq = ?"
     for seq in found:
         row = connection.execute(query, (seq,)).fetchone()
         if row is None:  # purged since
             continue
         sinks = dict(connection.execute("SELECT sink, state FROM deliveries WHERE message = ? ORDER BY sink", (seq,)))
-        page.append(MessageSummary(_ids(row[:7]), row[7] / 1000, row[8], row[9], sinks))
+        page.append(MessageSummary(ids_of(row[:7]), row[7] / 1000, row[8], row[9], sinks))
         read += len(sinks)
-        if read > paging.LOOKED_AT and seq != found[-1]:
+        if read > bounds.LOOKED_AT and seq != found[-1]:
             return page, seq
     return page, go_on
 
@@ -82,13 +78,13 @@ def deliveries(
     """Read a page of deliveries by message, then sink, and the one to go on after; see `paging`."""
     found, go_on = paging.deliveries(connection, selection, seqs, after, limit)
     query = (
-        f"SELECT m.{_IDS.replace(', ', ', m.')}, m.received_ms, {DELIVERY}"
+        f"SELECT {IDS}, m.received_ms, {DELIVERY}"
         " FROM deliveries d JOIN messages m ON m.seq = d.message WHERE d.message = ? AND d.sink = ?"
     )
     rows = [(target, connection.execute(query, (target.seq, target.sink)).fetchone()) for target in found]
     parts = joining.parts(connection, [target.seq for target in found])
     return [
-        DeliverySummary(_ids(row[:7]), row[7] / 1000, delivery_of(row[8:], parts.get((target.seq, target.sink))))
+        DeliverySummary(ids_of(row[:7]), row[7] / 1000, delivery_of(row[8:], parts.get((target.seq, target.sink))))
         for target, row in rows
         if row is not None
     ], go_on
@@ -104,7 +100,7 @@ def chosen(
     for wanted in found:
         if (row := connection.execute(query, (wanted,)).fetchone()) is not None:
             seq, source, status, facts = row
-            page.append(Chosen(seq, source, status == "quarantined", None if facts is None else decode_facts(facts)))
+            page.append(Chosen(seq, source, status == "quarantined", facts_of(facts)))
     return page, go_on
 
 
@@ -137,8 +133,8 @@ def ids(connection: sqlite3.Connection, targets: Sequence[Target]) -> dict[int, 
     found: dict[int, Ids] = {}
     for at in range(0, len(seqs), 500):
         part = seqs[at : at + 500]
-        rows = connection.execute(f"SELECT seq, {_IDS} FROM messages WHERE seq IN ({','.join('?' * len(part))})", part)
-        found |= {row[0]: _ids(row[1:]) for row in rows}
+        rows = connection.execute(f"SELECT m.seq, {IDS} FROM messages m WHERE m.seq IN ({','.join('?' * len(part))})", part)
+        found |= {row[0]: ids_of(row[1:]) for row in rows}
     return found
 
 
@@ -174,7 +170,7 @@ def received_since(connection: sqlite3.Connection, instant: float, after: int, l
         " WHERE m.seq > ? AND m.seq <= ? AND m.received_ms >= ? AND m.status <> 'quarantined' ORDER BY m.seq LIMIT ?",
         (after, newest if last is None else last, milliseconds(instant), limit),
     ):
-        page.append(ReceivedBody(message_id, source, body, None if facts is None else decode_facts(facts)))
+        page.append(ReceivedBody(message_id, source, body, facts_of(facts)))
         read += len(page[-1].body)
         if len(page) == limit or read > most_bytes:
             return RoutingPage(tuple(page), seq, newest)
@@ -187,9 +183,7 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
     Returns None if the message was purged.
     """
     row = connection.execute(
-        f"SELECT {_IDS}, received_ms, status, duplicates, content_type, body, {TRACE_COLUMNS} FROM messages m"
-        " LEFT JOIN entries e ON e.message = m.seq WHERE m.seq = ?",
-        (seq,),
+        f"SELECT {STORY} FROM messages m LEFT JOIN entries e ON e.message = m.seq WHERE m.seq = ?", (seq,)
     ).fetchone()
     if row is None:
         return None
@@ -197,29 +191,15 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
     conflicts = connection.execute(
         "SELECT received_ms, sender_id, body FROM conflicts"
         " WHERE rowid IN (SELECT rowid FROM conflicts WHERE message = ? LIMIT ?) ORDER BY rowid LIMIT ?",
-        (seq, _CONFLICTS_ORDERED, MOST_CONFLICTS + 1),
+        (seq, bounds.CONFLICTS_ORDERED, bounds.MOST_CONFLICTS + 1),
     ).fetchall()
-    parts = joining.parts(connection, [seq])
-    trace = kept_traces.trace_of(row[12:])
-    return Story(
-        ids=_ids(row[:7]),
-        received_at=row[7] / 1000,
-        status=row[8],
-        duplicates=row[9],
-        content_type=text(row[10]),
-        body=row[11].decode("utf-8", "replace"),
-        deliveries=tuple(
-            DeliveryStory(delivery_of(one, parts.get((seq, one[0]))), last_attempts(connection, seq, one[0], MOST_ATTEMPTS))
-            for one in deliveries
-        ),
-        conflicts=tuple(
-            Conflict(received_ms / 1000, text(sender_id), body.decode("utf-8", "replace"))
-            for received_ms, sender_id, body in conflicts[:MOST_CONFLICTS]
-        ),
-        more_conflicts=len(conflicts) > MOST_CONFLICTS,
-        facts=trace.facts,
-        rules=trace.rules,
-        signed=trace.signed,
+    return story_of(
+        seq,
+        row,
+        deliveries=deliveries,
+        parts=joining.parts(connection, [seq]),
+        attempts={(seq, one[0]): last_attempts(connection, seq, one[0], bounds.MOST_ATTEMPTS) for one in deliveries},
+        conflicts=conflicts,
         repeats=kept_traces.repeats(connection, seq) if row[9] else (),
         acts=kept_traces.acts(connection, seq),
     )
@@ -228,22 +208,14 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
 def evidence(connection: sqlite3.Connection, seq: int) -> EvidenceMessage | None:
     """Read a message with its raw body, and its deliveries; None if it was purged."""
     row = connection.execute(
-        f"SELECT {SIGNED_COLUMNS}, r.number, r.snapshot, m.status, {MESSAGE_COLUMNS} FROM messages m"
-        " LEFT JOIN entries e ON e.message = m.seq LEFT JOIN rules r ON r.number = e.rules WHERE m.seq = ?",
+        f"SELECT {EVIDENCE} FROM messages m LEFT JOIN entries e ON e.message = m.seq LEFT JOIN rules r ON r.number = e.rules"
+        " WHERE m.seq = ?",
         (seq,),
     ).fetchone()
     if row is None:
         return None
-    signed, (number, snapshot) = signed_of(*row[:2]), row[2:4]
-    unsigned = NotKept(BEFORE_THIS_VERSION if number is None else NOT_SIGNED)
     deliveries = connection.execute(f"SELECT {DELIVERY} FROM deliveries d WHERE d.message = ? ORDER BY d.sink", (seq,))
-    return EvidenceMessage(
-        message=message_of(row[5:]),
-        status=row[4],
-        deliveries=tuple(delivery_of(one) for one in deliveries),
-        signed=unsigned if signed is None else KeptSignature(signed.timestamp.decode(), signed.signature.decode(), signed.key),
-        rules=NotKept(BEFORE_THIS_VERSION) if number is None else RulesSnapshot(number, snapshot.decode()),
-    )
+    return evidence_of(row, map(delivery_of, deliveries))
 
 
 def attempts(
@@ -255,7 +227,7 @@ def attempts(
         after: the number of an attempt; 0 begins.
     """
     rows = connection.execute(
-        f"SELECT {ATTEMPT} FROM attempts WHERE message = ? AND sink = ? AND attempt > ? ORDER BY attempt LIMIT ?",
+        f"SELECT {ATTEMPT} FROM attempts a WHERE a.message = ? AND a.sink = ? AND a.attempt > ? ORDER BY a.attempt LIMIT ?",
         (seq, sink, after, limit + 1),
     ).fetchall()
     page = [attempt_of(row) for row in rows[:limit]]
@@ -264,7 +236,7 @@ def attempts(
 
 def attempt(connection: sqlite3.Connection, seq: int, sink: str, number: int) -> AttemptFacts | None:
     """Read one attempt at a delivery; None if it was purged."""
-    query = f"SELECT {ATTEMPT} FROM attempts WHERE message = ? AND sink = ? AND attempt = ?"
+    query = f"SELECT {ATTEMPT} FROM attempts a WHERE a.message = ? AND a.sink = ? AND a.attempt = ?"
     row = connection.execute(query, (seq, sink, number)).fetchone()
     return None if row is None else attempt_of(row)
 
@@ -272,34 +244,10 @@ def attempt(connection: sqlite3.Connection, seq: int, sink: str, number: int) ->
 def last_attempts(connection: sqlite3.Connection, seq: int, sink: str, limit: int) -> tuple[AttemptFacts, ...]:
     """Read the last attempts at a delivery, the oldest of them first."""
     rows = connection.execute(
-        f"SELECT {ATTEMPT} FROM attempts WHERE message = ? AND sink = ? ORDER BY attempt DESC LIMIT ?",
+        f"SELECT {ATTEMPT} FROM attempts a WHERE a.message = ? AND a.sink = ? ORDER BY a.attempt DESC LIMIT ?",
         (seq, sink, limit),
     ).fetchall()
     return tuple(attempt_of(row) for row in reversed(rows))
-
-
-def attempt_of(row: tuple[Any, ...]) -> AttemptFacts:
-    return AttemptFacts(row[0], row[1] / 1000, *row[2:])
-
-
-def delivery_of(row: tuple[Any, ...], part: joining.JoinPart | None = None) -> DeliveryFacts:
-    """Build the facts of a delivery from the columns DELIVERY, and its part in a joined message, if it has one."""
-    sink, state, attempts, reason, due_ms, ended_ms = row
-    joined = {} if part is None else part.facts(state, reason)
-    return DeliveryFacts(sink, state, attempts, reason, seconds(due_ms), seconds(ended_ms), **joined)
-
-
-def _ids(row: tuple[Any, ...]) -> Ids:
-    message_id, sender_id, source, event_type, milestone, sr_uuid, reference_id = row
-    return Ids(message_id, text(sender_id), source, text(event_type), milestone, text(sr_uuid), text(reference_id))
-
-
-def seconds(instant_ms: int | None) -> float | None:
-    return None if instant_ms is None else instant_ms / 1000
-
-
-def text(blob: bytes | None) -> str | None:
-    return blob.decode() if blob is not None else None
 
 
 def messages_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[KeptMessage]:

@@ -73,8 +73,8 @@ from gateway.store.sqlite import (
 from gateway.store.sqlite import overview as surveys
 from gateway.store.sqlite.connection import Connection
 from gateway.store.sqlite.judging import Ledger
-from gateway.store.sqlite.request_lookup import Rows
-from gateway.store.sqlite.timeline import Timeline
+from gateway.store.sqlite.overlay import Rows
+from gateway.store.timeline import Timeline
 
 _T = TypeVar("_T")
 

@@ -6,18 +6,15 @@ import sqlite3
 from collections.abc import Sequence
 
 from gateway.core.documents import Redecoded, Redecoding, UndecodedMessage, UndecodedPage
-from gateway.core.events import Milestone
 from gateway.core.routing import GATEWAY
 from gateway.core.watches import Entering
+from gateway.store import bounds
+from gateway.store.columns import MESSAGE_COLUMNS, UNDECODED, blob, message_of, milliseconds
+from gateway.store.counted import Changes
+from gateway.store.new_rows import identity_key
 from gateway.store.sqlite import paging, rejudging, watch_rows
-from gateway.store.sqlite.accept_settle import identity_key
-from gateway.store.sqlite.columns import MESSAGE_COLUMNS, blob, message_of, milliseconds
-from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.judging import Ledger
-from gateway.store.sqlite.rejudging import Since
-
-_UNDECODED = f"(m.milestone IS NULL OR m.milestone = '{Milestone.UNRECOGNIZED.value}')"
-"""A message without a milestone was quarantined. It may have been replayed since, and has another status then."""
+from gateway.store.standing_timers import Since
 
 
 def undecoded(connection: sqlite3.Connection, instant: float, after: int, limit: int, most_bytes: int) -> UndecodedPage:
@@ -30,8 +27,8 @@ def undecoded(connection: sqlite3.Connection, instant: float, after: int, limit:
     read = 0
     for seq, quarantined, *columns in connection.execute(
         f"SELECT m.seq, m.milestone IS NULL, {MESSAGE_COLUMNS} FROM messages m WHERE m.seq > ? AND m.seq <= ?"
-        f" AND m.received_ms >= ? AND m.source <> ? AND {_UNDECODED} ORDER BY m.seq LIMIT ?",
-        (after, paging.END if last is None else last, milliseconds(instant), GATEWAY, limit),
+        f" AND m.received_ms >= ? AND m.source <> ? AND {UNDECODED} ORDER BY m.seq LIMIT ?",
+        (after, bounds.END if last is None else last, milliseconds(instant), GATEWAY, limit),
     ):
         message = message_of(tuple(columns))
         page.append(UndecodedMessage(seq, message, bool(quarantined)))
@@ -52,7 +49,7 @@ def redecode(
     times: list[Entering] = []
     for one in decoded:
         event = one.event
-        if not connection.execute(f"SELECT 1 FROM messages m WHERE m.seq = ? AND {_UNDECODED}", (one.seq,)).fetchone():
+        if not connection.execute(f"SELECT 1 FROM messages m WHERE m.seq = ? AND {UNDECODED}", (one.seq,)).fetchone():
             continue
         old = rejudging.leave(connection, ledger, rejudging.read(connection, one.seq), event)
         connection.execute(

@@ -8,53 +8,23 @@ happened after it has come meanwhile; the facts of the other messages stay as th
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
 
-from msgspec import structs
-
-from gateway.core.events import Event, StateChange
-from gateway.core.judge import judge
-from gateway.core.ledger import Facts, Flag, ServiceRequest, decode_facts, encode_facts, encode_request, state_text
+from gateway.core.events import Event
+from gateway.core.ledger import Facts, encode_facts, encode_request
 from gateway.core.references import folded
-from gateway.core.watches import Entered, Entering, Watch, entering, present_state
+from gateway.core.watches import Entering
+from gateway.store.hot_rows import Key, Standing
+from gateway.store.misunderstood import FARTHEST_JUDGED, Misunderstood, judged_anew, times_begun
 from gateway.store.sqlite import request_rows
-from gateway.store.sqlite.hot_rows import Key, Standing
 from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.unlinking import unlink
+from gateway.store.standing_timers import Since
 
-_FARTHEST: Final = 1000
-"""Messages of a request that are looked at to find the place of one. One that belongs before them stays unjudged."""
 _CHAIN = (
     "WITH RECURSIVE chain (seq, before) AS (SELECT message, before FROM entries WHERE message = ?1 UNION ALL"
     " SELECT e.message, e.before FROM chain CROSS JOIN entries e ON e.message = chain.before WHERE chain.before > ?2 LIMIT ?3)"
 )
 """The messages of a request that came after one, the newest first, and the one before those."""
-
-
-class Misunderstood(NamedTuple):
-    """A message that was not understood when it came, as the ledger has it."""
-
-    seq: int
-    key: Key | None
-    """The service request that it named then."""
-    number: int | None
-    """The number of that request; None if it is in no chain."""
-    before: int | None
-    facts: bytes | None
-    """The facts of then, if it was judged; they say that it is drift."""
-    source: str
-    received_at: float
-
-
-class Since(NamedTuple):
-    """The times of `[[watch]]` rules that may begin with a message."""
-
-    watches: Sequence[Watch]
-    now: float
-    """The instant at which the message counts as arrived, by the wall clock."""
-    stored: Callable[[float], float]
-    """Turns an instant of the wall clock into one of the store's own time."""
 
 
 def read(connection: sqlite3.Connection, seq: int) -> Misunderstood:
@@ -103,14 +73,8 @@ def judge_again(
     if place is None:
         return None, ()
     number, before, last = place
-    try:
-        facts, after = judge(_without(connection, row, old, last), event, old.received_at)
-    except Exception as bug:  # as on arrival: it loses no message
-        ledger.bug = bug
-        ledger.unjudged += 1
-        facts, after = None, row or ServiceRequest()
-    if facts is not None and row is not None and old.facts is not None and not facts.stale and _state_of(event) == row.state:
-        facts = structs.replace(facts, before=decode_facts(old.facts).before)  # the state is present because of this very event
+    others = None if row is None or old.facts is None else _others(connection, old.seq, last)
+    facts, after = judged_anew(ledger, row, old, event, others or ())
     first = known.reference_id if known is not None and known.reference_id is not None else event.reference_id
     if first != event.reference_id:
         _write_loose(connection, old.seq, reference)
@@ -122,7 +86,7 @@ def judge_again(
     standing = Standing(number, last, encode_request(after), first, own=False, filed=False)
     # At once: a start judges again only what came after the last flush.
     ledger.change(key, request_rows.file(connection, key, standing))
-    return facts, _timers(key, first, row, after, since)
+    return facts, times_begun(key, first, row, after, since)
 
 
 def _placed(connection: sqlite3.Connection, ledger: Ledger, key: Key, old: Misunderstood) -> tuple[int, int | None, int] | None:
@@ -139,7 +103,7 @@ def _placed(connection: sqlite3.Connection, ledger: Ledger, key: Key, old: Misun
     if known.last < old.seq:
         return known.number, known.last, old.seq
     *_, (after, before) = (newer := _newer(connection, known.last, old.seq))
-    if len(newer) == _FARTHEST:
+    if len(newer) == FARTHEST_JUDGED:
         return None
     connection.execute("UPDATE entries SET before = ? WHERE message = ?", (old.seq, after))
     # A link that leads to no message, because that was purged, ends the chain.
@@ -148,38 +112,17 @@ def _placed(connection: sqlite3.Connection, ledger: Ledger, key: Key, old: Misun
 
 def _newer(connection: sqlite3.Connection, last: int, seq: int) -> list[tuple[int, int | None]]:
     """Read the messages of a request that came after one, the newest first, each with the one before it."""
-    return connection.execute(f"{_CHAIN} SELECT seq, before FROM chain", (last, seq, _FARTHEST)).fetchall()
+    return connection.execute(f"{_CHAIN} SELECT seq, before FROM chain", (last, seq, FARTHEST_JUDGED)).fetchall()
 
 
-def _without(connection: sqlite3.Connection, row: ServiceRequest | None, old: Misunderstood, last: int) -> ServiceRequest | None:
-    """Return a row without what a message did to it that was judged as drift: it was counted, and it may have set the flag."""
-    if row is None or old.facts is None:
-        return row
-    if row.events == 1:
-        return None
-    others = connection.execute(
+def _others(connection: sqlite3.Connection, seq: int, last: int) -> list[bytes]:
+    """Read the facts of the other messages of a request, the newest ones."""
+    rows = connection.execute(
         f"{_CHAIN} SELECT e.facts FROM chain CROSS JOIN entries e ON e.message = chain.seq"
         " WHERE chain.seq <> ?4 AND e.facts IS NOT NULL",
-        (last, 0, _FARTHEST, old.seq),
-    ).fetchall()
-    # The flag stays if a message may have set it that was purged, or that is too far back.
-    explained = len(others) == row.events - 1 and not any(decode_facts(facts).drift for (facts,) in others)
-    sticky = row.sticky & ~Flag.DRIFT if explained else row.sticky
-    return structs.replace(row, events=row.events - 1, sticky=int(sticky))
-
-
-def _state_of(event: Event) -> str | None:
-    return state_text(event.content.state) if isinstance(event.content, StateChange) else None
-
-
-def _timers(
-    key: Key, reference_id: str | None, before: ServiceRequest | None, after: ServiceRequest, since: Since
-) -> tuple[Entering, ...]:
-    state = present_state(after)
-    if not since.watches or state is None or state == present_state(before):
-        return ()
-    entered = Entered(*key, reference_id, state[0], since.stored(state[1]), since.stored(since.now))
-    return (entering(since.watches, entered),)
+        (last, 0, FARTHEST_JUDGED, seq),
+    )
+    return [facts for (facts,) in rows.fetchall()]
 
 
 def _write_loose(connection: sqlite3.Connection, seq: int, reference: bytes | None) -> None:

@@ -5,28 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from msgspec import Struct
-
+from gateway.store import bounds
+from gateway.store.columns import STANDING, standing_of
+from gateway.store.hot_rows import Key
+from gateway.store.request_answers import Kept
 from gateway.store.sqlite import request_rows
-from gateway.store.sqlite.hot_rows import Key, Standing
-from gateway.store.sqlite.request_rows import REQUESTS, STANDING
+from gateway.store.sqlite.overlay import Rows
+from gateway.store.sqlite.request_rows import REQUESTS
 
 Heads = dict[int, int]
 """The seq of the newest message of a request, by the request's number."""
-Kept = dict[Key, Standing]
-"""Rows by their key."""
 _ROW = f"SELECT r.source, r.sr_uuid, {STANDING} FROM {REQUESTS}"
-
-
-class Rows(Struct, frozen=True):
-    """The ledger in memory, as a question has to know it. Taken before the question begins to read."""
-
-    unflushed: Kept
-    """Rows that the file does not have, or has in an older form."""
-    live: bool
-    """False: the ledger does not have all messages of an older database yet."""
-    judged_to: int
-    """The newest message that the ledger has."""
 
 
 def chain(connection: sqlite3.Connection, last: int, limit: int) -> list[int]:
@@ -45,22 +34,22 @@ def chain(connection: sqlite3.Connection, last: int, limit: int) -> list[int]:
 def of_uuid(connection: sqlite3.Connection, sr_uuid: str, rows: Rows) -> Kept:
     """Find the requests with this uuid, one for each source that has it."""
     found = _kept(connection.execute(f"{_ROW} WHERE r.sr_uuid = ?", (sr_uuid.encode(),)))
-    return found | {key: row for key, row in rows.unflushed.items() if key[1] == sr_uuid}
+    return found | rows.of_uuid(sr_uuid)
 
 
 def of_reference(connection: sqlite3.Connection, reference: bytes, rows: Rows, limit: int) -> Kept:
     """Find requests with this reference id, given in its folded form; at most `limit` of the file, the latest ones."""
     query = f"{_ROW} WHERE r.reference = ? ORDER BY r.number DESC LIMIT ?"
-    found = _newer(_kept(connection.execute(query, (reference, limit))), rows)
-    return found | {key: row for key, row in rows.unflushed.items() if row.reference == reference}
+    found = rows.newer(_kept(connection.execute(query, (reference, limit))))
+    return found | rows.of_reference(reference)
 
 
 def begun(connection: sqlite3.Connection, beginning: str, rows: Rows, limit: int) -> Kept:
     """Find requests whose uuid begins like this, in the order of the uuids; at most `limit` of the file."""
     raw = beginning.encode()
     query = f"{_ROW} WHERE r.sr_uuid >= ? AND r.sr_uuid < ? ORDER BY r.sr_uuid LIMIT ?"
-    found = _newer(_kept(connection.execute(query, (raw, raw + b"\xff", limit))), rows)
-    return found | {key: row for key, row in rows.unflushed.items() if key[1].startswith(beginning)}
+    found = rows.newer(_kept(connection.execute(query, (raw, raw + b"\xff", limit))))
+    return found | rows.begun(beginning)
 
 
 def of_messages(connection: sqlite3.Connection, seqs: Iterable[int], rows: Rows) -> Kept:
@@ -70,7 +59,7 @@ def of_messages(connection: sqlite3.Connection, seqs: Iterable[int], rows: Rows)
         row = connection.execute("SELECT source, sr_uuid FROM messages WHERE seq = ? AND sr_uuid <> x''", (seq,)).fetchone()
         if row is not None:
             keys.add((row[0], row[1].decode()))
-    return _newer(request_rows.read(connection, keys), rows) | {key: rows.unflushed[key] for key in keys & rows.unflushed.keys()}
+    return rows.newer(request_rows.read(connection, keys)) | rows.of(keys)
 
 
 def neighbours(connection: sqlite3.Connection, reference: bytes, limit: int) -> list[str]:
@@ -87,11 +76,7 @@ def heads_of_uuid(connection: sqlite3.Connection, sr_uuid: str, rows: Rows) -> H
 
 
 def heads_of_reference(connection: sqlite3.Connection, reference: bytes, rows: Rows) -> Heads:
-    return _heads(of_reference(connection, reference, rows, _MOST_OF_A_REFERENCE))
-
-
-_MOST_OF_A_REFERENCE = 10_000
-"""Requests with one reference id that are found, the latest ones."""
+    return _heads(of_reference(connection, reference, rows, bounds.MOST_OF_A_REFERENCE))
 
 
 def heads_begun(connection: sqlite3.Connection, beginning: str, rows: Rows, limit: int) -> Heads | None:
@@ -107,14 +92,9 @@ def _heads(kept: Kept) -> Heads:
     return {row.number: row.last for row in kept.values()}
 
 
-def _newer(found: Kept, rows: Rows) -> Kept:
-    """Replace rows of the file by the newer ones in memory."""
-    return {key: rows.unflushed.get(key, row) for key, row in found.items()}
-
-
 def _kept(rows: Iterable[tuple[object, ...]]) -> Kept:
     found: Kept = {}
     for source, sr_uuid, *row in rows:
         assert isinstance(source, str) and isinstance(sr_uuid, bytes)
-        found[source, sr_uuid.decode()] = request_rows.standing_of(row)
+        found[source, sr_uuid.decode()] = standing_of(row)
     return found

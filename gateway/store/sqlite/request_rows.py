@@ -9,31 +9,13 @@ from typing import Final
 
 from msgspec import structs
 
-from gateway.core.events import Milestone
-from gateway.core.ledger import encode_request
-from gateway.core.packed_rows import pack_request, unpack_request
-from gateway.store.sqlite.columns import blob, text
-from gateway.store.sqlite.hot_rows import CODES, Key, Standing
+from gateway.core.packed_rows import pack_request
+from gateway.store.columns import STANDING, blob, standing_of
+from gateway.store.hot_rows import Key, Standing
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
 
-STANDING: Final = "r.number, s.last, s.row, r.reference_id, s.milestone, s.entered_ms, s.flags"
-"""The columns of `standing_of`, of the tables REQUESTS."""
 REQUESTS: Final = "requests r CROSS JOIN standings s ON s.request = r.number"
 """The requests, with what changes of them. SQLite reads a CROSS JOIN in this order (sqlite.org/optoverview.html)."""
-
-
-def code_of(milestone: Milestone | None) -> int:
-    """Return a milestone as the column keeps it."""
-    return CODES[milestone]
-
-
-def standing_of(row: Sequence[object]) -> Standing:
-    """Build a row from the columns STANDING."""
-    number, last, kept, reference_id, milestone, entered_ms, flags = row
-    assert isinstance(number, int) and isinstance(last, int) and isinstance(kept, bytes)
-    assert isinstance(entered_ms, int) and isinstance(flags, int) and (milestone is None or isinstance(milestone, int))
-    row_in_memory = encode_request(unpack_request(kept))
-    return Standing(number, last, row_in_memory, text(reference_id), milestone is None, True, milestone, entered_ms, flags)
 
 
 def read(connection: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Standing]:

@@ -7,11 +7,10 @@ import sqlite3
 from typing import Final
 
 from gateway.core.request_documents import KeptRules
-from gateway.store.sqlite.columns import milliseconds
-from gateway.store.sqlite.counting import Changes
+from gateway.store import bounds
+from gateway.store.columns import milliseconds
+from gateway.store.counted import Changes
 
-MOST_KEPT: Final = 1000
-"""Rules that are kept although others replaced them. A snapshot of a thousand routes has about 200 KiB."""
 _PURGED_AT_ONCE: Final = 4
 
 
@@ -44,5 +43,5 @@ def purge(connection: sqlite3.Connection, before: float) -> None:
     connection.execute(
         "DELETE FROM rules WHERE number IN (SELECT number FROM rules WHERE until_ms < ?1 OR (until_ms IS NOT NULL AND number <="
         " (SELECT number FROM rules ORDER BY number DESC LIMIT 1 OFFSET ?2)) LIMIT ?3)",
-        (milliseconds(before), MOST_KEPT, _PURGED_AT_ONCE),
+        (milliseconds(before), bounds.MOST_RULES, _PURGED_AT_ONCE),
     )

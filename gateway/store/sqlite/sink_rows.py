@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 
 from gateway.core.breaker import BreakerState
 from gateway.core.records import KeptGates
-from gateway.store.sqlite.columns import milliseconds, milliseconds_or_none, seconds
-from gateway.store.sqlite.counting import Changes
+from gateway.store.absences import Absences
+from gateway.store.columns import milliseconds, milliseconds_or_none, seconds
+from gateway.store.counted import Changes
 
 
 def sync_sinks(
@@ -91,15 +92,6 @@ def away_of(connection: sqlite3.Connection, sink: str) -> int:
     """Read the milliseconds by which the deliveries of a sink count as accepted later, because the sink was absent."""
     row = connection.execute("SELECT away_ms FROM sinks WHERE sink = ?", (sink,)).fetchone()
     return row[0] if row else 0
-
-
-class Absences(dict[str, tuple[int, int | None]]):
-    """The milliseconds that each sink was away from the configuration in all, and the instant since which it is away now."""
-
-    def since(self, sink: str, instant_ms: int) -> int:
-        """Return the begin of a delivery's age as it is kept: while its sink is away, a delivery does not grow older."""
-        away_ms, absent_ms = self.get(sink, (0, None))
-        return (instant_ms if absent_ms is None else min(instant_ms, absent_ms)) - away_ms
 
 
 def absences(connection: sqlite3.Connection) -> Absences:

@@ -14,11 +14,17 @@ from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.conversation import Conversation
 from gateway.core.documents import Backup, Health, LedgerProgress, Redecoded, Redecoding
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
-from gateway.core.records import Companion, KeptGates, Message, NewMessage, Settlement, Step, Stored
+from gateway.core.records import Companion, KeptGates, Message, NewMessage, Settlement, Stored
 from gateway.core.selection import DeliveryState, SinkAct, Target
 from gateway.core.values import claim_of
 from gateway.core.watches import TimersBegun, TimersPlace, Watch
+from gateway.store import turns
 from gateway.store.base import Audit, Lines, Told, ToldSettled
+from gateway.store.columns import milliseconds
+from gateway.store.commit_jobs import tell
+from gateway.store.committing import NoAudit
+from gateway.store.counted import Changes
+from gateway.store.hot_rows import Key
 from gateway.store.sqlite import (
     act_rows,
     backup,
@@ -34,23 +40,24 @@ from gateway.store.sqlite import (
     redecoding,
     rulebook,
     sink_rows,
-    timeline,
+    timeline_row,
     unlogged,
     untimed_requests,
     watch_rows,
 )
 from gateway.store.sqlite import connection as opening
-from gateway.store.sqlite.columns import milliseconds
-from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.group_commit import GroupCommit, NoAudit
-from gateway.store.sqlite.hot_rows import Key
+from gateway.store.sqlite.group_commit import GroupCommit
 from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.lock import LockFile
 from gateway.store.sqlite.long_read import LongReadThread, Look
 from gateway.store.sqlite.migrations import Upgrade
 from gateway.store.sqlite.reading import Reading
-from gateway.store.sqlite.rejudging import Since
-from gateway.store.sqlite.timeline import Timeline, read_timeline
+from gateway.store.sqlite.timeline_row import read_timeline
+from gateway.store.standing_timers import Since
+from gateway.store.steps import acted_step
+from gateway.store.timeline import Timeline
+from gateway.store.timer_rows import FIRST_TIMER, TimerKey
+from gateway.store.turns import Place
 
 _T = TypeVar("_T")
 _SLICE = 256
@@ -173,7 +180,7 @@ class SqliteStore(Reading):
 
     async def accept(self, new: NewMessage) -> Stored:
         stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        self.submit(new, partial(_tell, stored))
+        self.submit(new, partial(tell, stored))
         return await stored
 
     def submit_settlement(self, settlement: Settlement, told: ToldSettled, lines: Lines[bool] | None = None) -> None:
@@ -181,7 +188,7 @@ class SqliteStore(Reading):
 
     def settle(self, settlement: Settlement, lines: Lines[bool] | None = None) -> asyncio.Future[bool]:
         settled: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.submit_settlement(settlement, partial(_tell, settled), lines)
+        self.submit_settlement(settlement, partial(tell, settled), lines)
         return settled
 
     async def close_join(self, seq: int, sink: str) -> Message | None:
@@ -196,7 +203,7 @@ class SqliteStore(Reading):
     async def bring_into_order(self, in_order: Collection[str], sinks: Collection[str]) -> list[str]:
         new = await self.read(lambda connection: sink_rows.unordered(connection, in_order=in_order, sinks=sinks))
         for name in new:
-            after: ordering.Place | None = ordering.BEGINNING
+            after: Place | None = turns.BEGINNING
             while after is not None:
                 after = await self.change(partial(ordering.bring_into_order, sink=name, after=after, size=_SLICE))
         return new
@@ -220,7 +227,7 @@ class SqliteStore(Reading):
         self.timeline.jump(seconds)
 
     async def keep_time(self, now: float) -> None:
-        await self.change(partial(timeline.keep_time, jumped_ms=self.timeline.jumped_ms, seen=now))
+        await self.change(partial(timeline_row.keep_time, jumped_ms=self.timeline.jumped_ms, seen=now))
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
         purged = await self.change(
@@ -257,7 +264,7 @@ class SqliteStore(Reading):
 
     async def drop_timers(self, watches: Sequence[Watch]) -> int:
         rules, number = {watch.name: watch for watch in watches}, 0
-        after: watch_rows.TimerKey | None = watch_rows.BEGINNING
+        after: TimerKey | None = FIRST_TIMER
         while after is not None:
             page = partial(watch_rows.foreign_timers, watches=rules, after=after, size=_TIMERS)
             timers, after = await self.ask(page)
@@ -284,7 +291,7 @@ class SqliteStore(Reading):
 
     async def _drop_passed(self) -> None:
         exact = not self.timeline.jumped_ms
-        after: watch_rows.TimerKey | None = watch_rows.BEGINNING
+        after: TimerKey | None = FIRST_TIMER
         while after is not None:
             page = partial(passed_timers.of_page, after=after, size=_TIMERS, rows=self.ledger_rows(), exact=exact)
             timers, after = await self.ask(page)
@@ -322,14 +329,14 @@ class SqliteStore(Reading):
         change: Callable[..., list[Target]] = operations.add_or_reopen if add else operations.reopen
         # A beginning is kept in the store's own time, and an end by the wall clock.
         change = partial(change, states=states, now=self.timeline.stored(now))
-        step = _step(DeliveryReplayed.name, now, actor)
+        step = acted_step(DeliveryReplayed.name, now, actor)
         return await self.change(partial(operations.by_person, targets=targets, change=change, step=step, act="replay"), told)
 
     async def discard(
         self, targets: Sequence[Target], *, now: float, actor: str, told: Callable[[list[Target]], None] | None = None
     ) -> list[Target]:
         change = partial(operations.discard, now=now)
-        step = _step(DeliveryDiscarded.name, now, actor)
+        step = acted_step(DeliveryDiscarded.name, now, actor)
         return await self.change(partial(operations.by_person, targets=targets, change=change, step=step, act="discard"), told)
 
     async def keep_act(self, act: SinkAct, subject: str, *, now: float, actor: str, detail: str = "") -> int:
@@ -368,16 +375,3 @@ class SqliteStore(Reading):
 
     def _aside(self, function: Look[_T]) -> LongReadThread[_T]:
         return LongReadThread(self.path, function)
-
-
-def _tell(future: asyncio.Future[_T], result: _T | Exception) -> None:
-    if future.done():
-        return  # its caller was cancelled
-    if isinstance(result, Exception):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
-
-
-def _step(event: str, now: float, actor: str) -> Callable[..., Step]:
-    return partial(Step, event=event, at_ms=milliseconds(now), actor=str(actor), claimed=claim_of(actor))

@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Sequence
 
 from gateway.core.outcome import Reason
-from gateway.store.sqlite.columns import milliseconds
-from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.judging import Judged
+from gateway.store.counted import Changes
+from gateway.store.ledger_state import Judged
+from gateway.store.new_rows import suppressed_rows
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
 
 _ROW = f"(?, ?, ?, ?, 'discarded', '{Reason.STALE.value}')"
@@ -19,11 +19,7 @@ def insert_suppressed(connection: sqlite3.Connection, accepted: Sequence[tuple[J
 
     Most batches have none, and then it runs nothing.
     """
-    rows = [
-        (seq, sink, milliseconds(one.new.message.received_at), milliseconds(one.new.message.received_at))
-        for one, seq in accepted
-        for sink in one.owes.suppressed
-    ]
+    rows = [(*row, row[2]) for row in suppressed_rows(accepted)]
     for part in chunks(rows):
         connection.execute(
             f"INSERT INTO deliveries (message, sink, since_ms, ended_ms, state, reason) VALUES {marks(len(part), _ROW)}",

@@ -7,10 +7,11 @@ from typing import Final
 
 import msgspec
 
+from gateway.store.columns import STANDING, standing_of
+from gateway.store.hot_rows import Key, Standing
 from gateway.store.sqlite import request_rows
-from gateway.store.sqlite.hot_rows import Key, Standing
 from gateway.store.sqlite.judging import Ledger
-from gateway.store.sqlite.request_rows import REQUESTS, STANDING
+from gateway.store.sqlite.request_rows import REQUESTS
 
 _FARTHEST: Final = 500
 """Messages of a request that are looked at to find the one that links to another one."""
@@ -68,5 +69,5 @@ def _standing(connection: sqlite3.Connection, ledger: Ledger, key: Key, number: 
         # By its number and not by its uuid: numbers of requests whose messages are purged together lie together.
         query = f"SELECT {STANDING} FROM {REQUESTS} WHERE r.number = ?"
         row = connection.execute(query, (number,)).fetchone()
-        standing = None if row is None else request_rows.standing_of(row)
+        standing = None if row is None else standing_of(row)
     return standing

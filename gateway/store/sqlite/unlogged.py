@@ -8,37 +8,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-import msgspec
-
-from gateway.core.delivery_events import settled_event
-from gateway.core.outcome import Outcome
-from gateway.core.records import Accepted, Settlement, Step, Stored
-from gateway.store.sqlite.columns import milliseconds
-from gateway.store.sqlite.counting import Changes
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Step]).decode
-
-
-def accepted(stored: Sequence[Stored]) -> list[Step]:
-    """Return a step for each new message. A duplicate has none, because it changed nothing that a line has to report."""
-    return [Step(one.seq) for one in stored if isinstance(one, Accepted)]
-
-
-def settled(settlements: Sequence[Settlement], in_time: Sequence[bool]) -> list[Step]:
-    """Return a step for each settled delivery. One that a person had ended counts only if it was delivered."""
-    return [
-        _settled(one, late=not held)
-        for one, held in zip(settlements, in_time, strict=True)
-        if held or one.transition.state == "delivered"
-    ]
+from gateway.core.records import Step
+from gateway.store.counted import Changes
+from gateway.store.steps import decode_steps, encode_steps
 
 
 def note(connection: sqlite3.Connection, steps: Sequence[Step]) -> int:
     """Keep steps, in the transaction that makes them. Returns their mark; 0 if there are none."""
     if not steps:
         return 0
-    return connection.execute("INSERT INTO unlogged (steps) VALUES (?)", (_encode(steps),)).lastrowid or 0
+    return connection.execute("INSERT INTO unlogged (steps) VALUES (?)", (encode_steps(steps),)).lastrowid or 0
 
 
 def newest(connection: sqlite3.Connection) -> int:
@@ -65,19 +44,4 @@ def forget_lives_before(connection: sqlite3.Connection, changes: Changes, *, mar
 def kept(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, list[Step]]]:
     """Read a page of kept commits: the mark and the steps of each."""
     rows = connection.execute("SELECT id, steps FROM unlogged WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
-    return [(mark, _decode(steps)) for mark, steps in rows]
-
-
-def _settled(settlement: Settlement, *, late: bool) -> Step:
-    transition, attempt = settlement.transition, settlement.attempt
-    outcome: Outcome | None = attempt.outcome if attempt else None
-    return Step(
-        settlement.seq,
-        settled_event(transition, outcome).name,
-        milliseconds(settlement.at),
-        settlement.sink,
-        attempt.number if attempt else None,
-        milliseconds(transition.due_at) if transition.due_at is not None else None,
-        transition.reason,
-        late,
-    )
+    return [(mark, decode_steps(steps)) for mark, steps in rows]

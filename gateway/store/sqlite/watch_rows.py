@@ -13,36 +13,33 @@ from gateway.core.drift import MOST_KNOWN, DriftKind, Learned
 from gateway.core.lasting import Lasting
 from gateway.core.records import Companion
 from gateway.core.watches import SETTLE, Entered, Entering, StallsTold, Timer, Watch
-from gateway.store.sqlite.columns import blob, milliseconds, milliseconds_or_none, text
-from gateway.store.sqlite.counting import Changes
+from gateway.store.columns import blob, milliseconds, text
+from gateway.store.counted import Changes
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
-
-TimerKey = tuple[str, bytes, str]
-"""The source, the service request and the rule of a timer."""
-ForeignTimer = tuple[str, bytes, str, bytes, int]
-"""The key of a timer, which may belong to no rule any more, its state, and when its service request entered that."""
-BEGINNING: TimerKey = ("", b"", "")
-_TIMER_COLUMNS = "source, sr, rule, reference_id, state, entered_ms, arrived_ms, told_ms"
+from gateway.store.timer_rows import (
+    TIMER_COLUMNS,
+    ForeignTimer,
+    TimerKey,
+    foreign,
+    in_order_of_entering,
+    timer_of,
+    timer_row,
+    told_row,
+)
 
 
 def keep(connection: sqlite3.Connection, companions: Iterable[Companion]) -> None:
     """Write what is committed together with messages, in the order of the messages."""
-    entered: dict[tuple[str, str], Entering] = {}
-    for one in companions:
+    for one in in_order_of_entering(companions):
         match one:
-            case Entering():
-                # Of several states in one commit only the last one counts.
-                request = (one.entered.source, one.entered.sr_uuid)
-                entered.pop(request, None)
-                entered[request] = one
+            case list():
+                _enter(connection, one)
             case StallsTold():
-                _enter(connection, entered)
                 _told(connection, one)
             case Lasting():
                 _last(connection, one)
             case Learned():
                 _learn(connection, one)
-    _enter(connection, entered)
 
 
 def keep_alone(connection: sqlite3.Connection, changes: Changes, *, companions: Sequence[Companion]) -> None:
@@ -55,17 +52,17 @@ def due_timers(connection: sqlite3.Connection, watches: Sequence[Watch], now: fl
     found: list[Timer] = []
     for watch in watches:
         rows = connection.execute(
-            f"SELECT {_TIMER_COLUMNS} FROM watch_timers WHERE rule = ? AND told_ms IS NULL AND entered_ms <= ?"
+            f"SELECT {TIMER_COLUMNS} FROM watch_timers WHERE rule = ? AND told_ms IS NULL AND entered_ms <= ?"
             " AND arrived_ms <= ? ORDER BY entered_ms LIMIT ?",
             (watch.name, milliseconds(now - watch.after), milliseconds(now - SETTLE), limit - len(found)),
         ).fetchall()
         if watch.again is not None and len(found) + len(rows) < limit:
             rows += connection.execute(
-                f"SELECT {_TIMER_COLUMNS} FROM watch_timers WHERE rule = ? AND told_ms IS NOT NULL AND told_ms <= ?"
+                f"SELECT {TIMER_COLUMNS} FROM watch_timers WHERE rule = ? AND told_ms IS NOT NULL AND told_ms <= ?"
                 " ORDER BY told_ms LIMIT ?",
                 (watch.name, milliseconds(now - watch.again), limit - len(found) - len(rows)),
             ).fetchall()
-        found += [_timer(row) for row in rows]
+        found += [timer_of(row) for row in rows]
         if len(found) >= limit:
             break
     return found
@@ -85,7 +82,7 @@ def foreign_timers(
     Returns what `drop` takes, and the key to go on after; None at the end.
     """
     rows, go_on = timers_after(connection, after, size)
-    return [row for row in rows if row[2] not in watches or not watches[row[2]].watches(text(row[3]) or "")], go_on
+    return foreign(rows, watches), go_on
 
 
 def timers_after(connection: sqlite3.Connection, after: TimerKey, size: int) -> tuple[list[ForeignTimer], TimerKey | None]:
@@ -101,9 +98,9 @@ def timers_after(connection: sqlite3.Connection, after: TimerKey, size: int) -> 
 def begin_missing(connection: sqlite3.Connection, entered: Sequence[tuple[Entered, str]]) -> int:
     """Begin timers of some rules, each unless the service request has one of the rule. Returns how many began."""
     before = connection.total_changes
-    for part in chunks([_row(one, rule) for one, rule in entered]):
+    for part in chunks([timer_row(one, rule) for one, rule in entered]):
         connection.execute(
-            f"INSERT INTO watch_timers ({_TIMER_COLUMNS}) VALUES {marks(len(part), '(?, ?, ?, ?, ?, ?, ?, NULL)')}"
+            f"INSERT INTO watch_timers ({TIMER_COLUMNS}) VALUES {marks(len(part), '(?, ?, ?, ?, ?, ?, ?, NULL)')}"
             " ON CONFLICT DO NOTHING",
             values_of(part),
         )
@@ -149,30 +146,22 @@ def words_learned(connection: sqlite3.Connection, since: float, most: int) -> li
     return [seen_ms / 1000 for (seen_ms,) in connection.execute(newest, (milliseconds(since), most))][::-1]
 
 
-def _enter(connection: sqlite3.Connection, entered: dict[tuple[str, str], Entering]) -> None:
+def _enter(connection: sqlite3.Connection, entered: Sequence[Entering]) -> None:
     """End the timers of some service requests, and begin those of their new states."""
     # One statement with a list of two-column keys would read the whole table.
-    requests = [(source, blob(sr)) for source, sr in entered]
+    requests = [(one.entered.source, blob(one.entered.sr_uuid)) for one in entered]
     connection.executemany("DELETE FROM watch_timers WHERE source = ? AND sr = ?", requests)
-    rows = [_row(entering.entered, rule) for entering in entered.values() for rule in entering.rules]
+    rows = [timer_row(entering.entered, rule) for entering in entered for rule in entering.rules]
     for part in chunks(rows):
         connection.execute(
-            f"INSERT INTO watch_timers ({_TIMER_COLUMNS}) VALUES {marks(len(part), '(?, ?, ?, ?, ?, ?, ?, NULL)')}",
+            f"INSERT INTO watch_timers ({TIMER_COLUMNS}) VALUES {marks(len(part), '(?, ?, ?, ?, ?, ?, ?, NULL)')}",
             values_of(part),
         )
-    entered.clear()
-
-
-def _row(one: Entered, rule: str) -> tuple[object, ...]:
-    instants = (milliseconds(one.event_at), milliseconds(one.arrived_at))
-    return (one.source, blob(one.sr_uuid), rule, blob(one.reference_id), blob(one.state), *instants)
 
 
 def _told(connection: sqlite3.Connection, told: StallsTold) -> None:
     """Note the telling of some timers. One that ended, or began anew, meanwhile stays as it is."""
-    rows = [(timer.entered, timer.rule, milliseconds_or_none(timer.told_at)) for timer in told.timers]
-    keys = [(one.source, blob(one.sr_uuid), rule, milliseconds(one.event_at), told_ms) for one, rule, told_ms in rows]
-    for part in chunks(keys):
+    for part in chunks([told_row(timer) for timer in told.timers]):
         connection.execute(
             f"UPDATE watch_timers SET told_ms = ? FROM (VALUES {marks(len(part), '(?, ?, ?, ?, ?)')}) AS t"
             " WHERE source = t.column1 AND sr = t.column2 AND rule = t.column3 AND entered_ms = t.column4"
@@ -200,10 +189,3 @@ def _learn(connection: sqlite3.Connection, one: Learned) -> None:
         " (SELECT count(*) FROM known_words WHERE source = ?1 AND kind = ?2) < ?5 ON CONFLICT DO NOTHING",
         (one.source, one.kind, blob(one.value), milliseconds(one.at), MOST_KNOWN),
     )
-
-
-def _timer(row: tuple[object, ...]) -> Timer:
-    source, sr, rule, reference_id, state, entered_ms, arrived_ms, told_ms = row
-    assert isinstance(source, str) and isinstance(rule, str) and isinstance(entered_ms, int) and isinstance(arrived_ms, int)
-    entered = Entered(source, text(sr) or "", text(reference_id), text(state) or "", entered_ms / 1000, arrived_ms / 1000)
-    return Timer(rule, entered, told_ms / 1000 if isinstance(told_ms, int) else None)

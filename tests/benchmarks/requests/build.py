@@ -25,8 +25,8 @@ from gateway.core.ledger import ServiceRequest, encode_facts, encode_request
 from gateway.core.packed_rows import pack_request
 from gateway.core.rules_then import RouteThen, RulesThen
 from gateway.core.values import rfc3339
+from gateway.store.hot_rows import Standing
 from gateway.store.sqlite import request_rows
-from gateway.store.sqlite.hot_rows import Standing
 from gateway.store.sqlite.migrations import Upgrade, migrate, scripts
 from tests.benchmarks.requests import courses
 from tests.benchmarks.requests.courses import EVENTS, KINDS, REFERENCE, STAMP, UUID

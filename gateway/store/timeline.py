@@ -6,7 +6,6 @@ wall clock ever made, so that a jump changes one number and no delivery.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from functools import partial
 
@@ -16,8 +15,6 @@ from gateway.core.drift import Learned
 from gateway.core.ledger import Facts
 from gateway.core.records import Claimed, Companion, NewMessage, Owed, Owes, Settlement
 from gateway.core.watches import Entered, Entering, StallsTold, Timer
-from gateway.store.sqlite.columns import milliseconds
-from gateway.store.sqlite.counting import Changes
 
 
 class Timeline:
@@ -120,16 +117,3 @@ class Timeline:
 
 def _entered(entered: Entered, change: Callable[[float], float]) -> Entered:
     return msgspec.structs.replace(entered, event_at=change(entered.event_at), arrived_at=change(entered.arrived_at))
-
-
-def read_timeline(connection: sqlite3.Connection) -> tuple[int, float]:
-    """Read the milliseconds of all jumps of the wall clock, and its last instant that was kept; (0, 0.0) at first."""
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'timeline'").fetchone():
-        return 0, 0.0  # a database with the scripts of an earlier version only
-    row = connection.execute("SELECT jumped_ms, seen_ms FROM timeline").fetchone()
-    return (row[0], row[1] / 1000) if row else (0, 0.0)
-
-
-def keep_time(connection: sqlite3.Connection, changes: Changes, *, jumped_ms: int, seen: float) -> None:
-    """Remember the jumps of the wall clock, and what it says now."""
-    connection.execute("UPDATE timeline SET jumped_ms = ?, seen_ms = ?", (jumped_ms, milliseconds(seen)))
