@@ -18,7 +18,7 @@ from tests.support.house import HOUSE
 ROOT = Path(__file__).parent.parent
 
 BEHIND: dict[str, set[str]] = {
-    "gateway.store": {"gateway.cli.db"},
+    "gateway.store": {"gateway.cli.check", "gateway.cli.db"},
     "gateway.ingest": set(),
     "gateway.delivery": set(),
     "gateway.maintenance": set(),
@@ -28,7 +28,8 @@ BEHIND: dict[str, set[str]] = {
 }
 """Rooms of the running gateway, and the commands that may enter them: `serve` is that process. Every other command asks it
 through the admin listener, and never opens its database. `db` reads backups, which no process has open. If no gateway runs, it
-takes the place of one: it holds the lock of the database, and reads. `play` listens by itself, and has no database."""
+takes the place of one: it holds the lock of the database, and reads. `check --probe` connects to the PostgreSQL that a
+configuration names as a start does, and reads nothing of the gateway. `play` listens by itself, and has no database."""
 
 LARGEST = 400
 """Lines. A file beyond that is a room to rebuild."""
@@ -167,9 +168,9 @@ def test_the_environment_is_read_in_one_place(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_tasks_are_made_where_they_have_an_owner(module: str) -> None:
     owners = {"gateway.app.lifecycle", "gateway.app.receiving", "gateway.delivery.lanes", "gateway.delivery.lane"}
-    if module not in owners | {"gateway.web.server.accepting"}:
+    if module not in owners | {"gateway.web.server.accepting", "gateway.store.postgres.upkeep"}:
         assert not {"create_task", "ensure_future"} & names_in(module), (
-            f"{module}: tasks belong to app, to the lanes, and to the handshakes"
+            f"{module}: tasks belong to app, to the lanes, to the handshakes, and to work of minutes that its caller ends"
         )
 
 
@@ -190,22 +191,22 @@ def test_the_core_is_pure(module: str) -> None:
     assert not {"asyncio", "socket", "sqlite3", "aiohttp"} & imports_of(module), f"{module} does I/O"
 
 
-ENGINES = "gateway.store.sqlite"
-"""The folder of the engine that stands behind the verbs of the store."""
+ENGINES = ("gateway.store.sqlite", "gateway.store.postgres")
+"""The folders of the engines that stand behind the verbs of the store."""
 STORE = [module for module in MODULES if module.startswith("gateway.store.") and not module.startswith(ENGINES)]
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_opening_of_the_store_knows_which_engine_it_has(module: str) -> None:
     if not module.startswith(ENGINES) and module != "gateway.store.opening":
-        behind = [name for name in imports_of(module) if name == ENGINES or name.startswith(f"{ENGINES}.")]
+        behind = [name for name in imports_of(module) if name.startswith(ENGINES)]
         assert behind == [], f"{module}: use the verbs of gateway.store.base"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_sql_stands_in_the_engine_alone(module: str) -> None:
     if not module.startswith(ENGINES):
-        assert not {"sqlite3", "aiosqlite"} & imports_of(module), f"{module}: use the verbs of gateway.store.base"
+        assert not {"sqlite3", "aiosqlite", "asyncpg"} & imports_of(module), f"{module}: use the verbs of gateway.store.base"
 
 
 @pytest.mark.parametrize("module", STORE)

@@ -16,6 +16,7 @@ from gateway.core.audit_events import GatewayStarted, GatewayStopped
 from gateway.host import address_file
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
+from gateway.host.machine import host_name
 from gateway.host.signals import signals_call
 from gateway.host.systemd import Systemd
 from gateway.maintenance.audit_catchup import catch_up
@@ -48,7 +49,7 @@ class Gateway:
             built: called once, when every part that lives as long as the process exists, before anybody is served.
         """
         self._config = config
-        self._host = Host(environment, Systemd(environment, clock), clock, log, lines_dropped)
+        self._host = Host(environment, Systemd(environment, clock), clock, log, lines_dropped, host_name())
         self._signals = Signals(asyncio.Event(), asyncio.Event(), asyncio.Event())
         self._built = built
         self._doing = "opening the database"
@@ -159,7 +160,7 @@ class Gateway:
     async def _check(self, store: Store) -> None:
         """Read the whole database beside serving; that takes minutes if it is big."""
         await store.quick_check()
-        self._host.log.info("store.checked", file=str(store.path))
+        self._host.log.info("store.checked", file=str(self._config.database))
 
     async def _tell_start(self) -> None:
         """Keep systemd waiting: a migration, or completing the audit log, takes its time if much is kept."""

@@ -14,7 +14,7 @@ from gateway.cli.errors import UsageError, explained
 from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import printable, to_json
 from gateway.config import Config, find, load
-from gateway.core.errors import ConfigError, Problem
+from gateway.core.errors import ConfigError, Problem, StoreError
 from gateway.host.environment import Environment
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def check(
     config: ConfigOption = None,
     strict: Annotated[bool, Parameter(negative="", help="Exit with 1 if there are warnings.")] = False,
     probe: Annotated[
-        bool, Parameter(negative="", help="Also open every sink (name, connection, TLS, login); send nothing.")
+        bool, Parameter(negative="", help="Also open every sink (name, connection, TLS, login) and [store] url; send nothing.")
     ] = False,
     secrets: Annotated[
         bool, Parameter(negative="--no-secrets", help="Read the secrets too (the default); --no-secrets is for CI.")
@@ -61,16 +61,19 @@ def check(
     if not json_:
         _print(name, problems, loaded)
     probes = asyncio.run(_probe(loaded)) if probe and loaded is not None else {}
-    if not all(found.ok for found in probes.values()):
+    server = asyncio.run(_probe_server(loaded)) if probe and loaded is not None else None
+    if not all(found.ok for found in (*probes.values(), *((server,) if server is not None else ()))):
         status = 1
     if json_:
         document: dict[str, Any] = {"ok": status == 0, "problems": [_problem(problem) for problem in problems]}
         if probe:
             document["probes"] = [_probed(sink, found) for sink, found in probes.items()]
+            if server is not None:
+                document["store"] = _result(server)
         print(to_json(document))
     else:
-        for sink, found in probes.items():
-            print(printable(f"{sink}: {found.detail}" if found.ok else f"{sink}: failed: {found.detail}"))
+        for name, found in (*probes.items(), *((("[store] url", server),) if server is not None else ())):
+            print(printable(f"{name}: {found.detail}" if found.ok else f"{name}: failed: {found.detail}"))
         for note in loaded.notes if loaded is not None and not probe else ():  # only for people: JSON holds problems alone
             print("\n".join(explained(note)))
     return status
@@ -85,6 +88,23 @@ async def _probe(config: Config) -> Mapping[str, Found]:
     clock = Clock()
     probes = (type_of(sink).probe(sink, Opening(name, config.base, config.secret, clock)) for name, sink in config.sinks.items())
     return dict(zip(config.sinks, await asyncio.gather(*probes), strict=True))
+
+
+async def _probe_server(config: Config) -> Found | None:
+    """Connect to the PostgreSQL of the configuration as a start does; None if the database is a file."""
+    if config.store.url is None:
+        return None
+    from gateway.host.clock import Clock
+    from gateway.sinks.base import Found
+    from gateway.store.opening import probe_server
+
+    clock, url = Clock(), config.secret(config.store.url).reveal()
+    begun = clock.monotonic()
+    try:
+        ok, detail = True, await probe_server(url, config.store.schema, replicated=config.store.durability == "replicated")
+    except StoreError as error:
+        ok, detail = False, str(error)
+    return Found(ok, detail, clock.monotonic() - begun)
 
 
 def _print(name: str, problems: Sequence[Problem], loaded: Config | None) -> None:
@@ -104,4 +124,8 @@ def _problem(problem: Problem) -> dict[str, Any]:
 
 
 def _probed(sink: str, found: Found) -> dict[str, Any]:
-    return {"sink": sink, "ok": found.ok, "detail": found.detail, "duration_ms": round(found.seconds * 1000)}
+    return {"sink": sink, **_result(found)}
+
+
+def _result(found: Found) -> dict[str, Any]:
+    return {"ok": found.ok, "detail": found.detail, "duration_ms": round(found.seconds * 1000)}

@@ -57,11 +57,12 @@ for name, summary in (
     about = {} if ["evidence", name] == sys.argv[1:3] else {"help": summary}
     evidence.command(f"gateway.cli.evidence:{name}", name=name, **about)
 
-db = App(name="db", help="Back up the database, or check it.")
+db = App(name="db", help="Back up the database, check it, or bring it up.")
 app.command(db)
 for name, summary in (
     ("backup", "Copy the database into a file while the gateway runs."),
     ("check", "Read the whole database or a backup, and report what is wrong."),
+    ("migrate", "Bring the schema in a PostgreSQL up, before the gateways start."),
 ):
     about = {} if ["db", name] == sys.argv[1:3] else {"help": summary}
     db.command(f"gateway.cli.db:{name}", name=name, **about)

@@ -8,10 +8,11 @@ A load goes through these modules, which is also the order to read them in:
     decode                TOML tables to structs, key by key; known_keys and secrecy look after misspelt keys and pasted secrets
     rules                 [[routes]] and [[tests]] to compiled rules
     watch_rules           [[watch]] to the rules that watch service requests
-    checks                rules about values: access_checks (with addresses), admin_checks, reconcile_checks, join_checks,
-                          paths, and the check of each sink type
+    checks                rules about values: access_checks (with addresses), admin_checks, store_checks, reconcile_checks,
+                          join_checks, paths, and the check of each sink type
     lint                  warnings about values that are valid, but probably not meant: overlap, spelling
     problems -> positions findings to problems with line and column; secrecy masks secrets
+    agreement             the digest by which the nodes on one database see that their configurations differ
     diff                  the differences between two configurations, for a reload
 
 Beside them, `location` has the types Place and Finding, `memo` keeps results between two loads, and `schema` writes the JSON

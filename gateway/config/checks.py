@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from functools import partial
 
-from gateway.config import access_checks, admin_checks, join_checks, paths, reconcile_checks
+from gateway.config import access_checks, admin_checks, join_checks, paths, reconcile_checks, store_checks
 from gateway.config.location import Finding, Findings, Place, say_at
 from gateway.config.memo import Memo, Same
 from gateway.config.settings import Config, SourceSettings
@@ -36,8 +36,7 @@ def check(config: Config, findings: Findings, memo: Memo) -> None:
     """Check everything that needs no secret."""
     access_checks.check(config, findings)
     paths.check(config, findings, access_checks.sockets(config))
-    if config.store.retention <= 0:
-        findings.append(Finding(config.place("store", "retention"), "must be longer than 0s"))
+    store_checks.check(config, findings)
     reconcile_checks.check(config, findings)
     join_checks.check(config, findings)
     check_timezone(config.defaults.timezone, say_at(config.place("defaults"), findings))
@@ -66,6 +65,7 @@ def check_secrets(config: Config, findings: Findings, now: float, memo: Memo) ->
     """
     access_checks.check_certificate(config, findings, now)
     admin_checks.check_tokens(config, findings)
+    store_checks.check_secrets(config, findings)
     reconcile_checks.check_secrets(config, findings, now, memo)
     for name, source in config.sources.items():
         say = say_at(config.place("sources", name), findings)

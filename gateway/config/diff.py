@@ -112,11 +112,16 @@ def until_restart(old: Config, new: Config) -> Config:
     if (old.server.tls is None) is not (new.server.tls is None):  # a listener speaks TLS, or it does not
         server = structs.replace(server, tls=old.server.tls)
         secrets = {**secrets, **{ref: old.secret(ref) for ref in (old.server.tls.pair if old.server.tls else ())}}
+    if old.store.url is not None:
+        secrets = {**secrets, old.store.url: old.secret(old.store.url)}
     return structs.replace(
         new,
         server=server,
         admin=admin,
-        store=structs.replace(new.store, path=old.store.path),
+        store=structs.replace(
+            new.store, path=old.store.path, url=old.store.url, schema=old.store.schema, durability=old.store.durability
+        ),
+        node=old.node,
         audit=structs.replace(new.audit, path=old.audit.path),
         database=old.database,
         audit_log=old.audit_log,
@@ -126,7 +131,7 @@ def until_restart(old: Config, new: Config) -> Config:
 
 def _singles(old: Config, new: Config) -> Iterator[Difference]:
     stays = until_restart(old, new)
-    for table in ("server", "admin", "store", "audit", "defaults"):
+    for table in ("server", "admin", "store", "node", "audit", "defaults"):
         for key, before, after in _changed(getattr(old, table), getattr(new, table), old, new):
             place = f"[{table}] {key}"
             if (table, key) == ("admin", "users"):
@@ -137,7 +142,8 @@ def _singles(old: Config, new: Config) -> Iterator[Difference]:
                 continue
             if key == "tls" and (renewed := _renewed(old, new)) is not None:
                 before, after = renewed
-            late = getattr(getattr(stays, table), key) != getattr(getattr(new, table), key)
+            kept, wanted = (getattr(getattr(config, table), key) for config in (stays, new))
+            late = kept != wanted or stays.secrets_of(kept) != new.secrets_of(wanted)
             yield Difference("changed", place, before, after, restart=late)
 
 

@@ -12,6 +12,7 @@ from gateway.config.settings import (
     AdminSettings,
     AuditSettings,
     DefaultsSettings,
+    NodeSettings,
     ReconcileSettings,
     RouteSettings,
     ServerSettings,
@@ -26,13 +27,14 @@ from gateway.sinks import SINK_TYPES
 
 DROP_IN = ("routes", "sinks", "tests", "watch")
 """The tables that an included file may have."""
-TABLES = ("include", "server", "admin", "store", "audit", "defaults", "reconcile", "sources", *DROP_IN)
+TABLES = ("include", "server", "admin", "store", "node", "audit", "defaults", "reconcile", "sources", *DROP_IN)
 """The tables and keys that the top of the main file may have."""
 _STRUCTS: tuple[type[Struct], ...] = (
     *(AdminSettings, AuditSettings, DefaultsSettings, RouteSettings, ServerSettings, SourceSettings, StoreSettings),
     TestSettings,
     WatchSettings,
     ReconcileSettings,
+    NodeSettings,
 )
 
 

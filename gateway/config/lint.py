@@ -98,7 +98,7 @@ def _late_events(config: Config, wrong: set[tuple[Path, tuple[str | int, ...]]])
 
 
 def _readable_secrets(config: Config, memo: Memo) -> Iterator[Finding]:
-    owners = [(config.place("server"), config.server), (config.place("admin"), config.admin)]
+    owners = [(config.place(table), getattr(config, table)) for table in ("server", "admin", "store")]
     places = [*owners, *((config.place("sources", name), source) for name, source in config.sources.items())]
     places += [(config.place("reconcile"), config.reconcile)] if config.reconcile is not None else []
     places += [(config.sink_places[name], sink) for name, sink in config.sinks.items()]

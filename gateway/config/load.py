@@ -27,6 +27,7 @@ from gateway.config.settings import (
     AuditSettings,
     Config,
     DefaultsSettings,
+    NodeSettings,
     ReconcileSettings,
     ServerSettings,
     SourceSettings,
@@ -123,6 +124,7 @@ class _Loader:
         server = self._server()
         admin = self.admin()
         database, store = self.store()
+        node = self._single(NodeSettings, "node")
         audit, audit_log = self.audit()
         sources = self._sources()
         defaults = self._single(DefaultsSettings, "defaults")
@@ -135,6 +137,7 @@ class _Loader:
         tests = rules.read_tests(self._files, written_sinks, written_sources, written_routes, self._findings, self._memo)
         watches = watch_rules.read_watches(self._files, self._findings, self._memo)
         owners: list[tuple[Place, Struct]] = [(self._place("server"), server), (self._place("admin"), admin)]
+        owners += [(self._place("store"), store)]
         owners += [(self._place("reconcile"), reconcile)] if reconcile is not None else []
         owners += [(self._place("sources", name), source) for name, source in sources.items()]
         owners += list(sinks.values())
@@ -148,6 +151,7 @@ class _Loader:
             server=server,
             admin=admin,
             store=store,
+            node=node,
             audit=audit,
             defaults=defaults,
             reconcile=reconcile,

@@ -10,9 +10,9 @@ from gateway.config.location import Finding
 from gateway.config.secrecy import SENSITIVE, Cleaner, is_unmistakable
 from gateway.core.errors import Problem
 
-_WITH_SECRETS = ("sinks", "sources", "admin")
+_WITH_SECRETS = ("sinks", "sources", "admin", "store")
 """The tables into which a secret can be pasted by mistake."""
-_HEADER = re.compile(r"\s*\[\[?\s*(?:server|admin|store|audit|sources|sinks|routes|tests)\b[a-z0-9_. -]*\]*\s*")
+_HEADER = re.compile(r"\s*\[\[?\s*(?:server|admin|store|node|audit|sources|sinks|routes|tests)\b[a-z0-9_. -]*\]*\s*")
 _VALUE = re.compile(r"[^\s\[\]{}=,\"']")
 _REFERENCE = re.compile(r"""\{(?: *(?:env|file|credential) *= *(?:"[^"]*"|'[^']*') *,?)+ *\}""")
 """A reference to a secret, which is not secret itself."""
@@ -90,7 +90,9 @@ def _may_show_a_secret(finding: Finding, line: str, *, header: bool) -> bool:
     if header or not line.strip():
         return _PASTED.search(line) is not None
     if keys and keys[0] in _WITH_SECRETS:
-        whole_table = len(keys) <= (1 if keys[0] == "admin" else 2) or (keys[:2] == ("admin", "users") and len(keys) <= 3)
+        whole_table = len(keys) <= (1 if keys[0] in ("admin", "store") else 2) or (
+            keys[:2] == ("admin", "users") and len(keys) <= 3
+        )
         sensitive = any(SENSITIVE.search(str(key)) for key in keys[1:]) or SENSITIVE.search(line) is not None
         return whole_table or sensitive or finding.on == "key"
     return _PASTED.search(line) is not None

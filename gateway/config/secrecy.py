@@ -23,7 +23,7 @@ from gateway.sinks import SINK_TYPES
 _PIECE = 6
 """Characters. The shortest part of a suspect that is never shown."""
 _NAMED = ("sources", "sinks")
-_OF_TABLES = (*_NAMED, "admin", "reconcile")
+_OF_TABLES = (*_NAMED, "admin", "reconcile", "store")
 """Tables with secrets in them. A value written in place of such a table may be a secret."""
 _DEPTH = 2
 """The number of keys down to one sink, source, route or test."""

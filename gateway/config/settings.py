@@ -70,8 +70,24 @@ class AdminSettings(Struct, frozen=True, kw_only=True):
 
 class StoreSettings(Struct, frozen=True, kw_only=True):
     path: str | None = None
+    """The file of SQLite."""
+    url: SecretRef | None = None
+    """The URL of PostgreSQL, which several nodes share; None: the database is a file."""
+    schema: str = "gateway"
+    """The schema of PostgreSQL that holds the tables."""
+    durability: Literal["primary", "replicated"] = "primary"
+    """`replicated`: a message is acknowledged once a synchronous standby has it, too."""
     retention: Duration = Duration("90d")
     min_free: Size = Size("256MiB")
+
+
+class NodeSettings(Struct, frozen=True, kw_only=True):
+    """One of the gateways that share a PostgreSQL."""
+
+    name: str | None = None
+    """The name, which no other node may have; None: the name of the host."""
+    lease: Duration = Duration("20s")
+    """The time after which other nodes take over the sinks of a node that is silent."""
 
 
 class AuditSettings(Struct, frozen=True, kw_only=True):
@@ -223,6 +239,7 @@ class Config(Struct, frozen=True, kw_only=True):
     server: ServerSettings
     admin: AdminSettings
     store: StoreSettings
+    node: NodeSettings
     audit: AuditSettings
     defaults: DefaultsSettings
     reconcile: ReconcileSettings | None
@@ -242,6 +259,7 @@ class Config(Struct, frozen=True, kw_only=True):
     watch_rules: tuple[WatchRule, ...]
     tests: tuple[Test, ...]
     database: Path
+    """The file of SQLite. On PostgreSQL there is no such file, but the node's own files are beside it (`core.database_files`)."""
     audit_log: Path
     secrets: dict[SecretRef, Secret]
     """The values of all secrets; empty if the file was loaded without them."""

@@ -53,6 +53,8 @@ What several layers speak of:
     secrets           references to secrets, and values that no output shows
     users             who uses the admin listener, and what each role may do
     database_files    the names of the database's files
+    nodes             the gateways that share a database
 
-The grammars of what people write: values (durations, sizes, rates), instants, urls, proxies, mailbox, networks.
+The grammars of what people write: values (durations, sizes, rates), instants, urls, proxies,
+database_url (that of a PostgreSQL), mailbox, networks.
 """

@@ -360,6 +360,17 @@ class Backup(Struct, frozen=True):
     """When its newest message was received (RFC 3339)."""
 
 
+class SchemaUpgrade(Struct, frozen=True):
+    """The upgrade of the schema of a PostgreSQL; 0 is a schema that is not there yet."""
+
+    database: str
+    """User, host, database and schema."""
+    before: int
+    after: int
+    done: bool
+    """False if it was only asked what would be done."""
+
+
 class Health(Struct, frozen=True, kw_only=True):
     """The findings of a check of a database."""
 

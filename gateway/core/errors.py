@@ -7,11 +7,13 @@
     ├── Unreachable           the operator: no gateway answers there                      exit 69
     ├── ListenError           the operator: an address can't be listened on               exit 74
     ├── BackupFailed          the operator: no backup was made; its file is removed       exit 74
+    │   ├── BackupElsewhere   the database is a server, which has tools of its own            exit 2
     │   ├── BackupExists      a file of that name exists already                          exit 2
     │   └── DatabaseJobBusy        another backup or check is running                          exit 1
     └── StoreError            the operator: nothing can be committed now                  HTTP 503
         ├── StoreOverloaded   too many requests wait for the disk already                 HTTP 503
         ├── StoreLocked       another process holds the database                          exit 73
+        ├── StoreUnfit        the database server, or its URL, cannot keep the promises      exit 78
         ├── StoreCorrupt      the file is not a database that can be trusted              exit 65
         └── StoreFailed       the disk answered with an I/O error                         exit 74
 
@@ -97,6 +99,11 @@ class BackupFailed(GatewayError):
     code: ClassVar[str] = "backup_failed"
 
 
+class BackupElsewhere(BackupFailed):
+    exit_code = 2
+    code = "backup_elsewhere"
+
+
 class BackupExists(BackupFailed):
     exit_code = 2
     code = "backup_exists"
@@ -132,6 +139,10 @@ class StoreOverloaded(StoreError):
 
 class StoreLocked(StoreError):
     exit_code = 73
+
+
+class StoreUnfit(StoreError):
+    exit_code = 78
 
 
 class StoreCorrupt(StoreError):

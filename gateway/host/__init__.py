@@ -10,6 +10,7 @@ blocking      blocking calls in threads
 append_file   a file that only grows, through log rotation (line_writer: lines of the log, without waiting)
 new_file      the name of a file that is written aside first
 address_file  where a running gateway listens, for the commands
+machine       the name of this host
 certificates  certificates and keys
 descriptors   the limit of open files
 absent        importing a library without one that it would use

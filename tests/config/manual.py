@@ -20,6 +20,7 @@ from gateway.config.settings import (
     AdminUserSettings,
     AuditSettings,
     DefaultsSettings,
+    NodeSettings,
     ReconcileSettings,
     RouteSettings,
     ServerSettings,
@@ -34,7 +35,8 @@ EXAMPLE = Path(__file__).parents[2] / "gateway.toml.example"
 NOT_YET = "has no effect yet"
 
 _HEADER = re.compile(r"(# )?(\[{1,2})([a-z_.]+)\]{1,2}")
-_EXCLUDING = ("basic",)
+_EXCLUDING = {"basic": "sinks", "url": "store"}
+"""Keys that another key of their table excludes, with the first word of the table's name."""
 _KEY = re.compile(r"(# )?([a-z_]+) = .*")
 
 
@@ -92,7 +94,9 @@ def everything_uncommented() -> str:
     return example_with(
         {
             table.start: tuple(
-                line.removeprefix("# ") if (key := _KEY.fullmatch(line)) and key[2] not in _EXCLUDING else line
+                line.removeprefix("# ")
+                if (key := _KEY.fullmatch(line)) and _EXCLUDING.get(key[2]) != table.name.partition(".")[0]
+                else line
                 for line in table.lines
             )
             for table in tables()
@@ -117,6 +121,7 @@ STRUCTS: dict[str, type[Struct]] = {
     "admin": AdminSettings,
     "admin.users.suzuki": AdminUserSettings,
     "store": StoreSettings,
+    "node": NodeSettings,
     "audit": AuditSettings,
     "defaults": DefaultsSettings,
     "reconcile": ReconcileSettings,

@@ -27,6 +27,7 @@ VARIABLES = {
     "CUT_SECRET": SECRET[:-2],
     "SLACK_TOKEN": "xoxb-not-a-token",
     "EMPTY_SECRET": "",
+    "DATABASE_URL_WITH_AN_AT": "postgresql://gateway:NEVER-SHOWN-4711@EITHER@db.example.internal/gateway",
     "SPACED_KEY": "Bearer leo_pk_4711",
 }
 _READ_BY_THE_GATEWAY = (

@@ -24,7 +24,7 @@ from gateway.maintenance.janitor import Janitor
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
-from gateway.store.sqlite.counting import Changes
+from gateway.store.counted import Changes
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import FakeClock
 from tests.store.kit import rows

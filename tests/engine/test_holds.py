@@ -30,9 +30,9 @@ from gateway.core.watches import Entered, Entering, StallsTold, Timer, Watch
 from gateway.maintenance.audit_catchup import catch_up
 from gateway.maintenance.clock_jumps import LaneClock
 from gateway.observability.audit import AuditLog
+from gateway.store.counted import Changes
 from gateway.store.sink_conversations import SinkConversations
 from gateway.store.sqlite.batch import Batch
-from gateway.store.sqlite.counting import Changes
 from tests.benchmarks.holds import START_MS, build
 from tests.engine.bench import Bench, TroubledStore, working
 from tests.engine.lanes_bench import LanesBench

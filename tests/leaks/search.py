@@ -171,10 +171,14 @@ def forms(secret: str) -> set[bytes]:
 
 
 def _cores(secret: str) -> Iterator[bytes]:
-    """The secret parts: of a URL all behind the host, of a PEM file the key, and of a key what no other key has."""
+    """The secret parts: of a URL all behind the host, of a database's URL the password, of a PEM file the key, and of a key what
+    no other key has."""
     if "-----BEGIN" in secret:
         for kind, block in re.findall(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----\s+(.+?)\s+-----END", secret, re.DOTALL):
             yield _private(kind, block.splitlines()).encode()
+    elif secret.startswith(("postgresql://", "postgres://")):
+        user, at, _ = secret.partition("://")[2].rpartition("@")
+        yield from (user.partition(":")[2].encode(),) if at and ":" in user else ()
     elif "://" in secret:
         host, _, path = re.sub("[/?]", "\0", secret.partition("://")[2], count=1).partition("\0")
         user, at, _ = host.rpartition("@")

@@ -169,7 +169,16 @@ def test_of_a_url_the_password_is_a_secret_too() -> None:
         assert any(form in text for form in found)
 
 
-@pytest.mark.parametrize("secret", ["token", "aaaaaaaaaaaa", "http://127.0.0.1/slack", "whsec_abc"])
+def test_of_the_url_of_a_database_only_the_password_is_secret() -> None:
+    found = forms("postgresql://gateway:pass-8Xc4-word@db.example.internal/the-database-of-the-gateway")
+    assert any(form in b"pass-8Xc4-word" for form in found)
+    assert not any(form in b"postgresql://gateway@db.example.internal/the-database-of-the-gateway" for form in found)
+    assert forms("postgresql:///gateway?host=/run/postgresql") == set()
+
+
+@pytest.mark.parametrize(
+    "secret", ["token", "postgresql://user:short@host/db", "aaaaaaaaaaaa", "http://127.0.0.1/slack", "whsec_abc"]
+)
 def test_a_secret_that_could_stand_anywhere_by_chance_has_to_be_a_better_one(secret: str) -> None:
     with pytest.raises(Poor):
         forms(secret)

@@ -74,7 +74,7 @@ WHOLE = (
 CALLS: dict[str, tuple[str, ...]] = {
     "gateway/sinks/net/http_client.py": OUTCOMES,
     "gateway/store/sqlite/file_watch.py": RAISED,
-    "gateway/store/sqlite/group_commit.py": RAISED,
+    "gateway/store/committing.py": RAISED,
     "gateway/store/sqlite/connection.py": RAISED,
     "gateway/store/sqlite/store.py": RAISED,
     "gateway/store/sqlite/reading.py": RAISED,
