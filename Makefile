@@ -47,6 +47,7 @@ bench-quick: $(VENV)/.installed-dev ## Measure the same with less of everything 
 
 bench-large: $(VENV)/.installed-dev ## Measure questions at 10,000,000 messages, an upgrade, and how long the writer is held (half an hour, 20 GB in build/)
 	$(BIN)/python -m tests.benchmarks.large
+	$(BIN)/python -m tests.benchmarks.large_postgres
 	$(BIN)/python -m tests.benchmarks.holds
 	$(BIN)/python -m tests.benchmarks.requests.run --json dist/bench-large.json $(ARGS)
 
@@ -91,7 +92,7 @@ uninstall: ## Remove the release and the service; configuration, database and lo
 
 constraints: $(VENV)/.installed-dev ## Pin the dependencies again (installs uv from PyPI into the venv)
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --extra speed \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --extra postgres --extra speed \
 		--python-version 3.11 --output-file constraints.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group build \
 		--python-version 3.11 --output-file systemd/constraints.txt
