@@ -70,7 +70,7 @@ def test_keys_for_several_nodes_are_a_warning_with_a_file(tmp_path: Path) -> Non
 
 def test_a_wrong_url_is_refused_without_a_word_of_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
-        loaded(tmp_path, url=URL.replace("postgresql", "mysql"))
+        loaded(tmp_path, url="mysql://gateway:pass-8Xc4-word@db.example.internal/orders-9Kd2-of-this-test")
     (problem,) = refused.value.problems
     assert problem.wrong == "the secret of env DATABASE_URL is not a URL of PostgreSQL"
     assert "pass-8Xc4-word" not in str(refused.value)
